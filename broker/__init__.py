@@ -1,0 +1,1 @@
+"""The half of intents that touches the world: files, clocks, terminals, processes."""

@@ -1,0 +1,1 @@
+"""The front-ends that put one handshake before a person; they do not know each other."""

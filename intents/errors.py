@@ -1,0 +1,170 @@
+"""Every way intents can say no: one exception per family, one kebab-case code per defect (SPEC §12).
+
+Imports nothing, so that any module may raise. An error holds data; ``render`` makes the text a person reads.
+"""
+
+# code -> (exit status before the sandbox starts, what went wrong in general, what to do in general)
+CATALOGUE = {
+    "ManifestError": {
+        "toml-syntax": (125, "The file is not TOML 1.0.", "Correct the line the message names."),
+        "too-large": (125, "A manifest holds at most 64 KiB and 64 intents.", "Ask for less."),
+        "unknown-spec": (125, "This program understands `spec = 1` only.", "Update intents, or write `spec = 1`."),
+        "unknown-key": (125, "A key that SPEC does not name.", "Remove it or correct its spelling."),
+        "unknown-kind": (125, "A kind of intent that SPEC does not name.", "Use one of the kinds in docs/kinds.md."),
+        "missing-key": (125, "A key that SPEC requires is absent.", "Add the key."),
+        "bad-type": (125, "A value has the wrong TOML type.", "Write the type that docs/authoring.md shows."),
+        "bad-value": (125, "A value is outside what the key allows.", "Use one of the values the message lists."),
+        "bad-app-id": (125, "App ids are reverse-DNS names: three or more ASCII labels.", "Use a domain you control."),
+        "reserved-app-id": (125, "The app id lies under or above a reserved name.", "Use a domain you control."),
+        "bad-intent-id": (125, "Intent ids are `[a-z][a-z0-9-]*`, at most 32 characters.", "Rename the intent."),
+        "bad-text": (125, "A text holds characters that could deceive, or is too long.", "Use plain printable text."),
+        "bad-command": (125, "The command is not one absolute program path and its arguments.", "Write an array of strings."),
+        "bad-place": (125, "The place is not one a manifest may name.", "Use `home/…`, `xdg-documents/…` or an absolute path."),
+        "bad-bus-name": (125, "Not a D-Bus name or rule that an app may ask for.", "See the grammar in SPEC §5.5."),
+        "forbidden-bus-name": (125, "A D-Bus name whose grant would undo the sandbox.", "Ask for the one method you need."),
+        "overlapping-intents": (125, "Two intents of one manifest ask for the same thing.", "Merge them into one."),
+        "not-utf-8": (125, "The file is not UTF-8.", "Save it as UTF-8."),
+    },
+    "SignatureError": {
+        "signature-missing": (126, "There is no signature beside the manifest.", "Sign it, or start it with `--unsigned`."),
+        "signature-malformed": (126, "The signature file is not an OpenSSH signature.", "Sign again with `intent-author sign`."),
+        "signature-mismatch": (126, "The signature does not belong to these bytes.", "Get the file again, or sign again."),
+        "signature-namespace": (126, "The signature was made for another purpose.", "Sign with namespace `intent-manifest`."),
+        "key-unsupported": (126, "Only ssh-ed25519 and sk-ssh-ed25519@openssh.com keys are understood.", "Sign with an Ed25519 key."),
+        "key-malformed": (126, "The key cannot be read.", "Make one with `ssh-keygen -t ed25519`."),
+        "key-changed": (126, "The app is signed by another key than the one that is pinned.", "See `intent-ctl trust show`."),
+        "serial-rollback": (126, "The manifest is older than one that already ran here.", "Install the newer one again."),
+        "serial-equivocation": (126, "Two different manifests carry the same serial.", "Ask the author for a raised serial."),
+        "unsigned": (126, "The manifest carries no signature that counts.", "Start it with `--unsigned`, or sign it."),
+        "publisher-unknown": (126, "Nobody has yet agreed to trust this publisher.", "Start it once in a terminal."),
+    },
+    "RefusedError": {
+        "required-intent-refused": (126, "The app cannot work without an intent that is not granted.", "Grant it, or leave the app."),
+        "no-way-to-ask": (126, "A question is open and there is no terminal to ask it on.", "Use the `intent-ctl grant` command shown."),
+        "path-covers-reserved": (126, "The place holds the broker's own files.", "Grant a directory below it."),
+        "path-refused": (126, "The place is one that no answer can grant.", "Grant a directory of your own."),
+        "bus-name-activatable": (126, "A call to the app's own name would start it outside the sandbox.", "Refuse the intent."),
+        "handshake-abandoned": (126, "The question was closed without an answer.", "Start the app again."),
+    },
+    "HostError": {
+        "bwrap-missing": (125, "bubblewrap is not installed.", "Install the package `bubblewrap`."),
+        "bwrap-unsuitable": (125, "This bubblewrap lacks what the sandbox needs, or is setuid.", "See `intent-ctl doctor`."),
+        "userns-forbidden": (125, "The kernel does not let you make user namespaces.", "See `intent-ctl doctor`."),
+        "proxy-missing": (125, "xdg-dbus-proxy is not installed.", "Install the package `xdg-dbus-proxy`."),
+        "proxy-failed": (125, "xdg-dbus-proxy did not start.", "See `intent-ctl doctor`."),
+        "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),
+        "no-x11": (125, "No X11 display is reachable.", "Start it from an X11 session."),
+        "no-bus": (125, "The D-Bus bus is not reachable.", "Start it from a desktop session."),
+        "program-missing": (127, "The program that the manifest starts is not installed.", "Install it."),
+        "place-missing": (125, "A granted place does not exist.", "Create it, or revoke the grant."),
+        "path-changed": (125, "A granted place changed between the decision and the launch.", "Start the app again."),
+        "unsafe-descriptor": (125, "An inherited descriptor would reach past the sandbox.", "Redirect it from a file or a pipe."),
+        "unsafe-account": (125, "The account or its home directory is not its own.", "Log in as the user, without sudo."),
+        "seccomp-unsupported": (125, "There is no system call filter for this processor.", "Use an x86-64 or arm64 machine."),
+    },
+    "CatalogError": {
+        "manifest-not-found": (127, "No manifest has that name or alias.", "See `intent-ctl list --all`."),
+        "alias-ambiguous": (127, "Several installed apps answer to that alias.", "Start one of them by its id."),
+        "unsafe-catalog": (125, "A catalog file could be changed by somebody else.", "Correct its owner and mode."),
+        "unreadable": (125, "A file cannot be read.", "Correct its permissions."),
+    },
+    "JournalError": {
+        "journal-unsafe": (125, "The journal could be changed by somebody else.", "Correct its owner and mode."),
+        "journal-corrupt": (125, "The journal is damaged: its hash chain does not hold.", "See docs/journal.md."),
+        "journal-replaced": (125, "The journal is older than what was last written to it.", "See docs/journal.md."),
+        "journal-missing": (125, "The journal is gone although decisions were stored in it.", "See docs/journal.md."),
+        "journal-unwritable": (125, "The journal cannot be written.", "Free space, or correct permissions."),
+        "journal-busy": (125, "Another program holds the journal.", "Try again."),
+    },
+    "DecisionError": {
+        "unknown-intent": (1, "The app declares no such intent.", "See `intent-ctl show`."),
+        "unknown-app": (1, "No such app has a decision or a manifest.", "See `intent-ctl list --all`."),
+        "not-narrower": (1, "A grant can only give what the app asked for, or less.", "Give less."),
+        "lifespan-unavailable": (1, "That lifespan is not offered here.", "Use another lifespan."),
+        "bad-duration": (1, "A duration is a number and one of m, h, d.", "Write `8h`."),
+        "not-running": (1, "No running instance of that app.", "See `intent-ctl ps`."),
+        "not-stopped": (1, "The instance did not end.", "Use `intent-ctl stop --kill`."),
+    },
+    "UsageError": {
+        "usage": (2, "The command line is not understood.", "See `--help`."),
+    },
+    "PlanError": {
+        "plan-stale": (125, "The stored plan no longer matches this machine.", "Nothing: it is compiled again."),
+        "plan-malformed": (125, "The stored plan is damaged.", "Nothing: it is compiled again."),
+    },
+}
+
+
+class IntentError(Exception):
+    """Base of every error a user can meet; raise one of its families.
+
+    code: a key of the family's part of ``CATALOGUE``; message: one sentence naming the user's own thing;
+    subject: where (``file:line  key.path``), or empty; hint: the next step, or empty for the catalogue's general one.
+    """
+
+    def __init__(self, code: str, message: str, *, subject: str = "", hint: str = "") -> None:
+        family = CATALOGUE.get(type(self).__name__, {})
+        if code not in family:
+            raise LookupError(f"{type(self).__name__} has no code {code!r}")
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.subject = subject
+        self.exit_status, self.title, general = family[code]
+        self.hint = hint or general
+
+
+class ManifestError(IntentError):
+    """The manifest's bytes do not say a valid manifest (SPEC §3–§5)."""
+
+
+class SignatureError(IntentError):
+    """The signature, the key or the publisher's history does not hold (SPEC §6, §7)."""
+
+
+class RefusedError(IntentError):
+    """The user, a rule or the absence of anyone to ask says no (SPEC §8)."""
+
+
+class HostError(IntentError):
+    """This machine cannot do what the launch needs (SPEC §9)."""
+
+
+class CatalogError(IntentError):
+    """No usable manifest was found (SPEC §6.4)."""
+
+
+class JournalError(IntentError):
+    """The journal cannot be trusted or written (SPEC §8.5)."""
+
+
+class DecisionError(IntentError):
+    """A command of the user does not fit what is declared or stored (SPEC §8)."""
+
+
+class UsageError(IntentError):
+    """The command line is not understood."""
+
+
+class PlanError(IntentError):
+    """A stored plan cannot be used; never shown, always answered by compiling again (SPEC §10)."""
+
+
+def render(error: IntentError, program: str) -> str:
+    """The error as two to three lines for standard error: what, where, next step. No final newline."""
+    lines = [f"{program}: {error.message} [{error.code}]"]
+    if error.subject:
+        lines.append(f"  {error.subject}")
+    lines.append(f"  next: {error.hint}")
+    return "\n".join(lines)
+
+
+def as_data(error: IntentError) -> dict[str, str | int]:
+    """The error as a JSON object: code, message, subject, hint, exit_status."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "subject": error.subject,
+        "hint": error.hint,
+        "exit_status": error.exit_status,
+    }
