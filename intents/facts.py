@@ -1,0 +1,135 @@
+"""HostFacts: all that compiling may know about a machine, as plain data with a JSON form (SPEC §9.1).
+
+``broker/host.py`` fills it by looking once; recorded ones in tests/hosts/ make every distribution testable anywhere.
+"""
+
+import dataclasses
+import json
+import typing
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """The user who starts the app."""
+
+    uid: int
+    gid: int
+    user: str
+    group: str
+    home: str  # canonical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One object of the host's system directories: ``kind`` is dir, file or link; ``target`` of a link as written."""
+
+    path: str
+    kind: str
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathFact:
+    """What a path that was asked for is on this host.
+
+    path: absolute, as the place resolves; real: canonical, all links followed (for an absent one: the canonical
+    parent plus the rest, or empty if that cannot be told); kind: dir, file, absent, other or unreadable;
+    entries: the children (name, kind) of the home directory and of each ancestor of a reserved place, else empty.
+    """
+
+    path: str
+    real: str
+    kind: str
+    owner: int
+    entries: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wayland:
+    """The compositor's socket and the interfaces its registry offers to a plain client."""
+
+    socket: str
+    globals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class X11:
+    """The real X11 display: number, its socket, whether the abstract twin listens, the authority file or empty."""
+
+    display: int
+    socket: str
+    abstract: bool
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bus:
+    """One reachable D-Bus bus: its address, and the names that are activatable or owned there now."""
+
+    name: str
+    address: str
+    activatable: tuple[str, ...]
+    owned: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """One machine as one user sees it at one moment."""
+
+    machine: str  # as uname -m says: x86_64, aarch64
+    account: Account
+    runtime_dir: str  # $XDG_RUNTIME_DIR when usable, else empty
+    directories: tuple[tuple[str, str], ...]  # place root -> absolute path; absent roots are left out
+    reserved: tuple[str, ...]  # canonical paths of the broker's own places
+    system: tuple[Entry, ...]  # /bin /lib /lib64 ... as they are
+    etc: tuple[Entry, ...]  # the objects of /etc that a base or a kind may show, those that exist
+    paths: tuple[PathFact, ...]
+    wayland: Wayland | None
+    x11: X11 | None
+    buses: tuple[Bus, ...]
+    bwrap: str  # absolute path
+    proxy: str  # absolute path of xdg-dbus-proxy, or empty
+    landlock: int  # ABI version, 0 without
+    abstract_sockets: tuple[str, ...]  # names of listening abstract sockets in the host's network namespace
+    env_resets_signals: bool  # /usr/bin/env understands --default-signal (GNU coreutils >= 8.31)
+
+    def directory(self, root: str) -> str | None:
+        """The absolute path of a place root here."""
+        return dict(self.directories).get(root)
+
+    def path(self, path: str) -> PathFact | None:
+        """The fact about an absolute path that was probed."""
+        return next((fact for fact in self.paths if fact.path == path), None)
+
+    def bus(self, name: str) -> Bus | None:
+        """The bus called ``session`` or ``system``."""
+        return next((bus for bus in self.buses if bus.name == name), None)
+
+
+def to_json(host: HostFacts) -> str:
+    """One JSON object, keys sorted, two spaces of indentation, final newline."""
+    return json.dumps(dataclasses.asdict(host), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> HostFacts:
+    """Read what ``to_json`` wrote. Raises ValueError, KeyError or TypeError on anything else."""
+    built = _build(HostFacts, json.loads(text))
+    assert isinstance(built, HostFacts)
+    return built
+
+
+def _build(wanted: typing.Any, value: typing.Any) -> typing.Any:
+    if dataclasses.is_dataclass(wanted):
+        hints = typing.get_type_hints(wanted)
+        return wanted(**{name: _build(hints[name], item) for name, item in value.items()})  # type: ignore[operator]
+    if typing.get_origin(wanted) is tuple:
+        inner = typing.get_args(wanted)
+        if len(inner) == 2 and inner[1] is Ellipsis:
+            return tuple(_build(inner[0], item) for item in value)
+        return tuple(_build(kind, item) for kind, item in zip(inner, value, strict=True))
+    if type(None) in typing.get_args(wanted):
+        return None if value is None else _build(typing.get_args(wanted)[0], value)
+    if not isinstance(value, wanted):
+        raise TypeError(f"{value!r} is not {wanted}")
+    return value

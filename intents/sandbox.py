@@ -1,0 +1,197 @@
+"""The sandbox as data: what will be visible, shared and set, each with the intent it is there for (SPEC §9).
+
+Nothing here knows bubblewrap; ``bwrap.py`` turns a ``Sandbox`` into a plan.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+BASE = "base"
+
+
+class Access(StrEnum):
+    """What an app may do with a mounted object."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """A host object made visible. ``held``: opened without following links and mounted by descriptor."""
+
+    source: str
+    dest: str
+    access: Access = Access.READ
+    held: bool = True
+    because: str = BASE
+
+    def describe(self) -> str:
+        where = self.dest if self.source == self.dest else f"{self.dest} (from {self.source})"
+        return f"{self.access} {where}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
+    """An empty directory in memory that ends with the sandbox; read-only when it hides something (a mask)."""
+
+    dest: str
+    mask: bool = False
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"hide {self.dest}" if self.mask else f"empty directory {self.dest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """A directory on a file system that the sandbox itself made."""
+
+    dest: str
+    mode: int = 0o755
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"directory {self.dest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symlink:
+    """A symbolic link on a file system that the sandbox itself made."""
+
+    target: str
+    dest: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"link {self.dest} -> {self.target}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A read-only file whose content the compiler wrote."""
+
+    dest: str
+    content: bytes
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"file {self.dest} ({len(self.content)} bytes, written by intents)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Special:
+    """A kernel file system: ``proc`` or ``dev`` (bubblewrap's minimal ones)."""
+
+    kind: str
+    dest: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"own {self.kind} at {self.dest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusSocket:
+    """The filtered socket of one D-Bus bus (``session`` or ``system``), made at launch by xdg-dbus-proxy."""
+
+    bus: str
+    dest: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"filtered {self.bus} bus at {self.dest}"
+
+
+Mount = Bind | Tmpfs | Directory | Symlink | File | Special | BusSocket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env:
+    """One environment variable of the app."""
+
+    name: str
+    value: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"{self.name}={self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One environment variable whose value is taken at launch from whoever starts the app."""
+
+    name: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"{self.name} as it is at launch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareNetwork:
+    """The host's own network instead of an empty one."""
+
+    because: str
+
+    def describe(self) -> str:
+        return "the host's own network"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusRule:
+    """One xdg-dbus-proxy rule: ``verb`` is see, talk, own, call or broadcast; ``rule`` its operand."""
+
+    bus: str
+    verb: str
+    rule: str
+    because: str
+
+    def describe(self) -> str:
+        return f"{self.bus} bus: {self.verb} {self.rule}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateLink:
+    """A link inside one of the app's own directories that leads to a grant mounted elsewhere (SPEC §9.4).
+
+    ``directory`` is the host path of the private directory, ``below`` the path in it, ``target`` what the link says.
+    """
+
+    directory: str
+    below: str
+    target: str
+    because: str
+
+    def describe(self) -> str:
+        return f"link {self.below} -> {self.target} in the app's own directory"
+
+
+Op = Mount | Env | Pass | ShareNetwork | BusRule | PrivateLink
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """Everything one launch gives. ``mounts`` are sorted so that parents precede children."""
+
+    app_id: str
+    lineage: str
+    mounts: tuple[Mount, ...]
+    env: tuple[Env, ...]
+    passed: tuple[Pass, ...]
+    bus_rules: tuple[BusRule, ...]
+    links: tuple[PrivateLink, ...]
+    share_network: ShareNetwork | None
+    scoped: bool  # Landlock closes abstract sockets and signals to the outside
+    seccomp: bytes
+    hostname: str
+    make: tuple[str, ...]  # host directories that must exist before the launch, made 0700
+    terminal: bool  # interface = "terminal": ends with whoever started it
+    command: tuple[str, ...]
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """Every operation in the order ``explain`` shows them."""
+        shared = (self.share_network,) if self.share_network else ()
+        return (*self.mounts, *self.links, *shared, *self.bus_rules, *self.env, *self.passed)
