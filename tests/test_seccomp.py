@@ -1,0 +1,267 @@
+"""The system call filter, by running its bytes: the builder is never believed about what it built."""
+
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intents import errors, seccomp
+from tests.conftest import must_work
+from tests.model import bpf
+
+X86_64, AARCH64 = "x86_64", "aarch64"
+MACHINES = (X86_64, AARCH64)
+AUDIT = {X86_64: 0xC000003E, AARCH64: 0xC00000B7}
+FOREIGN = {X86_64: {"i386": 0x40000003, "aarch64": 0xC00000B7}, AARCH64: {"arm": 0x40000028, "x86_64": 0xC000003E}}
+X32_BIT = 0x40000000
+
+# What must be refused, as (number on x86_64, number on aarch64): syscalls(2) and the kernel's tables, not the module's.
+EPERM = {
+    "syslog": (103, 116), "uselib": (134, None), "acct": (163, 89), "quotactl": (179, 60), "quotactl_fd": (443, 443),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "modify_ldt": (154, None),
+    "mbind": (237, 235), "set_mempolicy": (238, 237), "get_mempolicy": (239, 236), "migrate_pages": (256, 238),
+    "move_pages": (279, 239), "set_mempolicy_home_node": (450, 450),
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
+    "chroot": (161, 51), "statmount": (457, 457), "listmount": (458, 458),
+    "perf_event_open": (298, 241), "ptrace": (101, 117), "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271), "kcmp": (312, 272), "pidfd_getfd": (438, 438),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "bpf": (321, 280), "userfaultfd": (323, 282), "fanotify_init": (300, 262),
+    "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265),
+    "kexec_load": (246, 104), "kexec_file_load": (320, 294), "create_module": (174, None), "init_module": (175, 105),
+    "delete_module": (176, 106), "finit_module": (313, 273), "get_kernel_syms": (177, None),
+    "query_module": (178, None),
+    "lsm_get_self_attr": (459, 459), "lsm_set_self_attr": (460, 460), "lsm_list_modules": (461, 461),
+}  # fmt: skip
+ENOSYS = {
+    "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "clone3": 435,
+    "mount_setattr": 442, "open_tree_attr": 467,
+}  # fmt: skip
+GUARDED = {  # with every argument 0 these are allowed
+    "ioctl": (16, 29), "socket": (41, 198), "socketpair": (53, 199), "clone": (56, 220), "personality": (135, 92),
+}  # fmt: skip
+KNOWN = {X86_64: {*range(337), *range(424, 470)}, AARCH64: {*range(244), *range(260, 295), *range(424, 470)}}
+
+HIGH = st.integers(0, 2**32 - 1).map(lambda bits: bits << 32)
+WORD = st.integers(0, 2**64 - 1)
+NUMBERS = st.one_of(st.integers(0, 600), st.integers(0, 2**32 - 1))
+
+
+def column(machine: str) -> int:
+    return MACHINES.index(machine)
+
+
+def expected(machine: str, number: int) -> str:
+    """The verdict on a call of the machine's own ABI with every argument 0."""
+    if number in {row[column(machine)] for row in EPERM.values()}:
+        return "EPERM"
+    return "ENOSYS" if number in ENOSYS.values() or number not in KNOWN[machine] else "allow"
+
+
+def verdict(machine: str, number: int, *arguments: int, audit: int | None = None, program: bytes | None = None) -> str:
+    loaded = bpf.load(program or seccomp.build(machine))
+    return bpf.run(loaded, audit=audit or AUDIT[machine], number=number, arguments=arguments)
+
+
+def guarded(machine: str, name: str, *arguments: int, program: bytes | None = None) -> str:
+    return verdict(machine, GUARDED[name][column(machine)], *arguments, program=program)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_number_has_the_verdict_of_the_table(machine: str) -> None:
+    program = bpf.load(seccomp.build(machine))
+    numbers = [*range(601), 2**15, X32_BIT - 1, 2**31, 2**31 + 41, 2**32 - 1]
+    wrong = {
+        number: (found, expected(machine, number))
+        for number in numbers
+        if (found := bpf.run(program, audit=AUDIT[machine], number=number)) != expected(machine, number)
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_call_of_another_architecture_kills(machine: str) -> None:
+    program = bpf.load(seccomp.build(machine))
+    for audit in (*FOREIGN[machine].values(), 0, 0xFFFFFFFF, AUDIT[machine] ^ 0x80000000):
+        assert {bpf.run(program, audit=audit, number=number) for number in range(601)} == {"kill"}
+
+
+def test_every_call_of_the_x32_abi_kills() -> None:
+    program = bpf.load(seccomp.build(X86_64))
+    for number in (*range(X32_BIT, X32_BIT + 601), 2**31 - 1):
+        assert bpf.run(program, audit=AUDIT[X86_64], number=number) == "kill"
+
+
+def test_arm64_has_no_second_abi_and_calls_those_numbers_unknown() -> None:
+    assert verdict(AARCH64, X32_BIT) == "ENOSYS"
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_ioctl_refuses_only_the_two_that_type_into_a_terminal(machine: str, high: int) -> None:
+    found = {request: guarded(machine, "ioctl", 3, high | request) for request in range(0x5400, 0x5500)}
+    assert {request for request, word in found.items() if word != "allow"} == {0x5412, 0x541C}
+    assert found[0x5412] == found[0x541C] == "EPERM"
+    assert guarded(machine, "ioctl", 0x5412, 0x5413, 0x5412) == "allow"
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_clone_refuses_every_new_namespace_and_nothing_else(machine: str, high: int) -> None:
+    refused = {bit for bit in range(32) if guarded(machine, "clone", high | 1 << bit) == "EPERM"}
+    # NEWNS 17, NEWCGROUP 25, NEWUTS 26, NEWIPC 27, NEWUSER 28, NEWPID 29, NEWNET 30 (clone(2))
+    assert refused == {17, 25, 26, 27, 28, 29, 30}
+    threads = 0x3D0F00  # what pthread_create(3) passes
+    assert guarded(machine, "clone", high | threads) == "allow"
+    assert guarded(machine, "clone", high | threads | 0x10000000) == "EPERM"
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_personality_allows_only_plain_linux(machine: str, high: int) -> None:
+    personas = (0, 1, 7, 8, 9, 0x40000, 0x40008, 0x400000, 0x20000008, 0xFFFFFFFF)
+    assert {p for p in personas if guarded(machine, "personality", high | p) == "allow"} == {0, 8}
+    assert guarded(machine, "personality", high | 0x40000) == "EPERM"
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize("call", ["socket", "socketpair"])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_sockets_have_the_default_families_only(machine: str, call: str, high: int) -> None:
+    found = {family: guarded(machine, call, high | family, 1) for family in (*range(64), 0xFFFFFFFF)}
+    assert {family for family, word in found.items() if word == "allow"} == {0, 1, 2, 10, 16}
+    assert set(found.values()) == {"allow", "EAFNOSUPPORT"}
+    assert found[40] == "EAFNOSUPPORT"  # AF_VSOCK reaches the hypervisor past every network namespace
+
+
+@given(families=st.lists(st.integers(0, 63), max_size=64).map(tuple), machine=st.sampled_from(MACHINES), high=HIGH)
+@settings(max_examples=50, deadline=None)
+def test_the_families_given_are_exactly_those_allowed(families: tuple[int, ...], machine: str, high: int) -> None:
+    program = seccomp.build(machine, families=families)
+    for call in ("socket", "socketpair"):
+        allowed = {f for f in range(64) if guarded(machine, call, high | f, program=program) == "allow"}
+        assert allowed == set(families)
+    assert program == seccomp.build(machine, families=(*reversed(families), *families))
+
+
+@given(machine=st.sampled_from(MACHINES), number=NUMBERS, arguments=st.tuples(*[WORD] * 6), high=HIGH)
+@settings(deadline=None)
+def test_high_halves_of_arguments_never_matter(
+    machine: str, number: int, arguments: tuple[int, ...], high: int
+) -> None:
+    other = tuple(value & 0xFFFFFFFF | high for value in arguments)
+    assert verdict(machine, number, *arguments) == verdict(machine, number, *other)
+
+
+@given(
+    families=st.lists(st.integers(0, 2**32 - 1), max_size=800).map(tuple),
+    machine=st.sampled_from(MACHINES),
+    audit=st.one_of(st.sampled_from([*AUDIT.values(), 0x40000003]), st.integers(0, 2**32 - 1)),
+    number=NUMBERS,
+    arguments=st.tuples(*[WORD] * 6),
+)
+@settings(deadline=None)
+def test_every_program_is_one_the_kernel_takes_and_always_returns(
+    families: tuple[int, ...], machine: str, audit: int, number: int, arguments: tuple[int, ...]
+) -> None:
+    program = bpf.load(seccomp.build(machine, families=families))
+    assert len(program) < 4096
+    assert bpf.run(program, audit=audit, number=number, arguments=arguments) in {
+        "allow", "EPERM", "ENOSYS", "EAFNOSUPPORT", "kill",
+    }  # fmt: skip
+    if audit != AUDIT[machine]:
+        assert bpf.run(program, audit=audit, number=number, arguments=arguments) == "kill"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"",
+        b"\0" * 7,
+        struct.pack("<HBBI", bpf.LOAD_WORD, 0, 0, 0),  # falls off the end
+        struct.pack("<HBBIHBBI", bpf.LOAD_WORD, 0, 0, 64, bpf.RETURN, 0, 0, 0),
+        struct.pack("<HBBIHBBI", bpf.JUMP_EQUAL, 1, 0, 0, bpf.RETURN, 0, 0, 0),
+        struct.pack("<HBBIHBBI", bpf.JUMP, 0, 0, 2**32 - 1, bpf.RETURN, 0, 0, 0),
+        struct.pack("<HBBIHBBI", 0x99, 0, 0, 0, bpf.RETURN, 0, 0, 0),
+    ],
+)
+def test_the_evaluator_refuses_what_the_kernel_refuses(program: bytes) -> None:
+    with pytest.raises(ValueError):
+        bpf.load(program)
+
+
+def test_the_bytes_do_not_depend_on_the_hash_seed() -> None:
+    script = "import sys; from intents import seccomp; sys.stdout.buffer.write(seccomp.build(sys.argv[1]))"
+    root = pathlib.Path(__file__).parents[1]
+    for machine in MACHINES:
+        for seed in ("1", "2"):
+            env = {"PYTHONHASHSEED": seed, "PATH": os.environ["PATH"]}
+            command = [sys.executable, "-c", script, machine]
+            built = subprocess.run(command, cwd=root, env=env, capture_output=True, check=True).stdout
+            assert built == seccomp.build(machine)
+
+
+@pytest.mark.parametrize("machine", ["i686", "riscv64", "aarch64_be", "armv7l", ""])
+def test_other_machines_are_refused_by_name(machine: str) -> None:
+    for ask in (seccomp.build, seccomp.verdicts):
+        with pytest.raises(errors.HostError, match=f"`{machine}`") as caught:
+            ask(machine)
+        assert caught.value.code == "seccomp-unsupported"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_verdicts_say_what_the_bytes_do(machine: str) -> None:
+    said = dict(seccomp.verdicts(machine))
+    assert len(said) == len(seccomp.verdicts(machine))
+    refused = {name: "EPERM" for name, row in EPERM.items() if row[column(machine)] is not None}
+    refused |= dict.fromkeys(ENOSYS, "ENOSYS")
+    plain = {name: word for name, word in said.items() if re.fullmatch(r"\w+", name)}
+    assert {name: word for name, word in plain.items() if word != "allow"} == refused
+    assert len(plain) == len(KNOWN[machine])
+    assert {name: word for name, word in said.items() if name not in plain} == {
+        "clone(any CLONE_NEW* flag)": "EPERM",
+        "ioctl(TIOCSTI, TIOCLINUX)": "EPERM",
+        "personality(other than PER_LINUX, PER_LINUX32)": "EPERM",
+        "socket(family that is not granted)": "EAFNOSUPPORT",
+        "socketpair(family that is not granted)": "EAFNOSUPPORT",
+        "every call that is not listed": "ENOSYS",
+        "every call of another processor mode": "kill",
+    }
+
+
+def header_numbers(machine: str) -> dict[str, int]:
+    """The calls that the kernel's header for programs on this machine names, or a skip."""
+    places = {
+        X86_64: ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"),
+        AARCH64: ("/usr/include/asm-generic/unistd.h",),
+    }
+    found = [path for path in map(pathlib.Path, places[machine]) if path.is_file()]
+    must_work(found, f"the kernel headers (linux-libc-dev) for {machine}")
+    lines = re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)\s*$", found[0].read_text(), re.M)
+    numbers = {name: int(number) for name, number in lines}
+    if machine == X86_64:
+        return numbers
+    # The generic header also holds the calls of 32-bit machines (403 to 423), bounds, and one name of two machines.
+    numbers["newfstatat"] = numbers.pop("fstatat", numbers.get("newfstatat", -1))
+    bounds = {"syscalls", "arch_specific_syscall", "sync_file_range2"}
+    return {name: number for name, number in numbers.items() if name not in bounds and not 403 <= number <= 423}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
+    theirs = header_numbers(machine)
+    ours = {name: number for number, name in seccomp._MACHINES[machine].names.items()}
+    assert len(theirs) > 280
+    newest = max(ours.values())
+    assert {name: number for name, number in theirs.items() if number <= newest and ours.get(name) != number} == {}
+    added = {name: number for name, number in ours.items() if name not in theirs}
+    assert all(number > max(theirs.values()) or name in {"uretprobe", "uprobe"} for name, number in added.items())
+    table = EPERM | {name: (number, number) for name, number in ENOSYS.items()} | GUARDED
+    for name, row in table.items():
+        assert ours.get(name) == row[column(machine)], name
