@@ -10,6 +10,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from typing import Any
 
 import pytest
 
@@ -161,15 +162,17 @@ def sandbox(uid: int, script: str, *arguments: str, filtered: bool) -> str:
     must_work(shutil.which("bwrap"), "bubblewrap")
     argv = ["bwrap", "--unshare-all", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     argv += ["--tmpfs", "/tmp", "--clearenv"]
-    switch = {} if uid == os.getuid() else {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
+    account: dict[str, Any] = {}
+    if uid != os.getuid():
+        account = {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
     with tempfile.TemporaryFile() as program:
         program.write(seccomp.build(os.uname().machine))
         program.seek(0)
         argv += ["--seccomp", str(program.fileno())] if filtered else []
         argv += ["--", PYTHON, "-I", "-c", script, *arguments]
-        done = subprocess.run(argv, pass_fds=[program.fileno()], cwd="/", capture_output=True, text=True, **switch)
+        done = subprocess.run(argv, pass_fds=[program.fileno()], cwd="/", capture_output=True, check=False, **account)
     assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return str(done.stdout, "utf-8").strip()
 
 
 def probe(uid: int, *, filtered: bool) -> dict[str, str]:
