@@ -156,7 +156,7 @@ class BusRule:
 class PrivateLink:
     """A link inside one of the app's own directories that leads to a grant mounted elsewhere (SPEC §9.4).
 
-    ``directory`` is the host path of the private directory, ``below`` the path in it, ``target`` what the link says.
+    directory: config, data, state or cache; below: the path in it; target: what the link says.
     """
 
     directory: str
@@ -165,10 +165,21 @@ class PrivateLink:
     because: str
 
     def describe(self) -> str:
-        return f"link {self.below} -> {self.target} in the app's own directory"
+        return f"link {self.below} -> {self.target} in the app's own {self.directory} directory"
 
 
-Op = Mount | Env | Pass | ShareNetwork | BusRule | PrivateLink
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDirectory:
+    """A host directory that is made, mode 0700, when it does not exist at launch."""
+
+    path: str
+    because: str
+
+    def describe(self) -> str:
+        return f"make {self.path} on the host"
+
+
+Op = Mount | Env | Pass | ShareNetwork | BusRule | PrivateLink | HostDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +197,7 @@ class Sandbox:
     scoped: bool  # Landlock closes abstract sockets and signals to the outside
     seccomp: bytes
     hostname: str
-    make: tuple[str, ...]  # host directories that must exist before the launch, made 0700
+    make: tuple[HostDirectory, ...]  # made before the launch
     terminal: bool  # interface = "terminal": ends with whoever started it
     command: tuple[str, ...]
 
@@ -194,4 +205,4 @@ class Sandbox:
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
         shared = (self.share_network,) if self.share_network else ()
-        return (*self.mounts, *self.links, *shared, *self.bus_rules, *self.env, *self.passed)
+        return (*self.mounts, *self.links, *self.make, *shared, *self.bus_rules, *self.env, *self.passed)

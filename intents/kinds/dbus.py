@@ -1,0 +1,218 @@
+"""Kind ``dbus``: named services on the session or system bus, through a filter (SPEC §5.5)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from intents import errors, facts, keys, model, paths, sandbox
+
+KIND = "dbus"
+DOC = """Talk to named services. `bus` is `session` or `system`. `see` lets the app know that a name exists; `talk` lets
+it use everything on the connection behind the name; `own` lets it offer its own id; `call` allows single methods
+(`org.example.Service=org.example.Interface.Method@/path`); `broadcast` lets it hear signals in the same form.
+Ask for `call` rather than `talk`. Names through which a program could start others or change what it may do are refused."""
+
+BUSES = ("session", "system")
+VERBS = ("see", "talk", "own", "call", "broadcast")
+_ORDER = ("see", "talk", "own")
+
+# D-Bus specification, "Bus names" and "Interface names"; a filter name may end in `.*` below three labels.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)+")
+_MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+_PATH = re.compile(r"/|(/[A-Za-z0-9_]+)+")
+MAX_NAME = 255
+
+# name -> why a grant of it would undo the sandbox. A name stands for everything below it as well.
+NEVER = {
+    "org.freedesktop.systemd1": "it starts programs outside the sandbox",
+    "org.freedesktop.Flatpak": "it starts programs outside the sandbox",
+    "org.freedesktop.impl.portal": "it answers the desktop's permission questions",
+    "org.freedesktop.portal": "the desktop would take the app for an unsandboxed program",
+    "org.freedesktop.DBus": "the filter answers for the bus itself",
+    "ca.desrt.dconf": "it changes the settings of every program",
+    "org.gnome.Shell": "it can run code in the desktop shell",
+    "org.kde.plasmashell": "it can run code in the desktop shell",
+    "org.kde.KWin": "it can run code in the window manager",
+    "org.freedesktop.PolicyKit1": "it answers questions of the administrator",
+    "org.freedesktop.login1": "it can end sessions and open devices",
+    "org.freedesktop.PackageKit": "it installs software",
+    "com.redhat.PackageKit": "it installs software",
+    "org.freedesktop.machine1": "it starts programs outside the sandbox",
+    "org.freedesktop.secrets": "it holds the passwords of every program",
+    "org.gnome.keyring": "it holds the passwords of every program",
+    "org.kde.kwalletd5": "it holds the passwords of every program",
+    "org.kde.kwalletd6": "it holds the passwords of every program",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Rule:
+    """One verb and what it applies to: a name, or ``NAME=METHOD[@PATH]`` for call and broadcast."""
+
+    verb: str
+    operand: str
+
+    @property
+    def name(self) -> str:
+        return self.operand.partition("=")[0]
+
+    def covers(self, other: "Rule") -> bool:
+        """Whether the filter with this rule lets through all that ``other`` lets through."""
+        if not _name_covers(self.name, other.name):
+            return False
+        if self.verb in _ORDER:
+            return _ORDER.index(self.verb) >= (_ORDER.index(other.verb) if other.verb in _ORDER else 1)
+        if self.verb != other.verb:
+            return False
+        method, path = _split(self.operand)
+        other_method, other_path = _split(other.operand)
+        return _method_covers(method, other_method) and _path_covers(path, other_path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dbus:
+    """Rules on one bus, sorted and distinct."""
+
+    bus: str
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def read(cls, table: Mapping[str, object]) -> "Dbus":
+        """The scope keys of the intent's table. Raises ManifestError."""
+        keys.only(table, ("bus", *VERBS), KIND)
+        bus = keys.choice(table, "bus", BUSES, KIND)
+        rules = [Rule(verb=verb, operand=item) for verb in VERBS for item in keys.strings(table, verb)]
+        if not rules:
+            known = ", ".join(f"`{verb}`" for verb in VERBS)
+            raise errors.ManifestError("missing-key", f"kind `dbus` needs at least one of {known}")
+        for rule in rules:
+            _check(rule, bus)
+        return cls(bus=bus, rules=tuple(sorted(rules)))
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    def data(self) -> Mapping[str, object]:
+        lists = {verb: [rule.operand for rule in self.rules if rule.verb == verb] for verb in VERBS}
+        return {"bus": self.bus, **{verb: items for verb, items in lists.items() if items}}
+
+    def covers(self, other: model.Scope) -> bool:
+        return (
+            isinstance(other, Dbus)
+            and other.bus == self.bus
+            and all(any(mine.covers(rule) for mine in self.rules) for rule in other.rules)
+        )
+
+    def meet(self, other: model.Scope) -> model.Scope | None:
+        if not isinstance(other, Dbus) or other.bus != self.bus:
+            return None
+        both = [rule for rule in self.rules if any(theirs.covers(rule) for theirs in other.rules)]
+        both += [rule for rule in other.rules if any(mine.covers(rule) for mine in self.rules)]
+        return Dbus(bus=self.bus, rules=tuple(sorted(set(both)))) if both else None
+
+    def parts(self) -> tuple[model.Scope, ...]:
+        return tuple(Dbus(bus=self.bus, rules=(rule,)) for rule in self.rules)
+
+    def objects(self) -> tuple[str, ...]:
+        return ()
+
+    def risk(self, host: facts.HostFacts) -> model.Risk:
+        risks = {
+            "see": model.Risk.LOW,
+            "own": model.Risk.LOW,
+            "broadcast": model.Risk.NORMAL,
+            "call": model.Risk.NORMAL,
+            "talk": model.Risk.HIGH,
+        }
+        return max(risks[rule.verb] for rule in self.rules)
+
+    def phrase(self, host: facts.HostFacts) -> model.Phrase:
+        verbs = {
+            "see": "know whether {} runs",
+            "own": "offer its own services as {}",
+            "broadcast": "hear {}",
+            "call": "call {}",
+            "talk": "use everything that {} offers",
+        }
+        done = [verbs[rule.verb].format(paths.printable(rule.operand)) for rule in self.rules]
+        notes = []
+        if any(rule.verb == "talk" for rule in self.rules):
+            notes.append("The program behind a name may offer more than the name suggests: all of it is given.")
+        title = self.rules[0].name.rpartition(".")[2] if len(self.rules) == 1 else f"{len(self.rules)} bus rules"
+        return model.Phrase(title=f"{self.bus} bus: {title}", allows=f"It can {'; '.join(done)}.", notes=tuple(notes))
+
+    def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
+        """The filter's rules. Raises HostError ``no-bus``, ``proxy-missing``, RefusedError ``bus-name-activatable``."""
+        bus = host.bus(self.bus)
+        if bus is None:
+            raise errors.HostError("no-bus", f"the {self.bus} bus does not answer here")
+        if not host.proxy:
+            raise errors.HostError("proxy-missing", "xdg-dbus-proxy, which filters the bus, is not installed")
+        for rule in self.rules:
+            if rule.verb == "own" and rule.name in (*bus.activatable, *bus.owned):
+                how = "can be started" if rule.name in bus.activatable else "is running"
+                what = f"`{rule.name}` {how} outside the sandbox, where a call to it would go"
+                raise errors.RefusedError("bus-name-activatable", what)
+        dest = f"/run/user/{host.account.uid}/bus" if self.bus == "session" else "/run/dbus/system_bus_socket"
+        variable = "DBUS_SESSION_BUS_ADDRESS" if self.bus == "session" else "DBUS_SYSTEM_BUS_ADDRESS"
+        rules = [sandbox.BusRule(bus=self.bus, verb=r.verb, rule=r.operand, because=because) for r in self.rules]
+        return (
+            sandbox.BusSocket(bus=self.bus, dest=dest, because=because),
+            sandbox.Env(name=variable, value=f"unix:path={dest}", because=because),
+            *rules,
+        )
+
+
+def _check(rule: Rule, bus: str) -> None:
+    shown = paths.printable(rule.operand)
+    name, found, _ = rule.operand.partition("=")
+    if (rule.verb in ("call", "broadcast")) != bool(found):
+        form = "NAME=METHOD@PATH" if not found else "a bare NAME"
+        raise errors.ManifestError("bad-bus-name", f"`{rule.verb}` takes {form}, not `{shown}`")
+    plain = name.removesuffix(".*")
+    if len(name) > MAX_NAME or not _NAME.fullmatch(plain) or (plain != name and plain.count(".") < 2):
+        raise errors.ManifestError("bad-bus-name", f"`{shown}` is not a D-Bus name, or a wildcard above three labels")
+    if found:
+        _check_method(rule, shown)
+    for never, why in NEVER.items():
+        if _below(plain, never) or (plain != name and _below(never, plain)):
+            raise errors.ManifestError("forbidden-bus-name", f"`{shown}` cannot be granted: {why}")
+    if rule.verb == "own" and (bus == "system" or plain != name):
+        raise errors.ManifestError("bad-bus-name", f"`own` takes the app's own id on the session bus, not `{shown}`")
+
+
+def _check_method(rule: Rule, shown: str) -> None:
+    method, path = _split(rule.operand)
+    plain, plain_path = method.removesuffix(".*"), path.removesuffix("/*") or "/"
+    method_good = method == "*" or _MEMBER.fullmatch(plain)
+    if not method_good or (path != "*" and not _PATH.fullmatch(plain_path)):
+        raise errors.ManifestError("bad-bus-name", f"`{shown}` is not NAME=INTERFACE.METHOD@/PATH")
+
+
+def _split(operand: str) -> tuple[str, str]:
+    """(method pattern, path pattern) of a call or broadcast rule; an absent path is every path."""
+    method, _, path = operand.partition("=")[2].partition("@")
+    return method or "*", path or "*"
+
+
+def _below(name: str, ancestor: str) -> bool:
+    return name == ancestor or name.startswith(ancestor + ".")
+
+
+def _name_covers(mine: str, other: str) -> bool:
+    if mine.endswith(".*"):
+        return _below(other.removesuffix(".*"), mine[:-2])
+    return mine == other
+
+
+def _method_covers(mine: str, other: str) -> bool:
+    """`INTERFACE.*` is every method of that one interface, not of longer-named ones (xdg-dbus-proxy(1))."""
+    if mine == "*" or mine == other:
+        return True
+    return mine.endswith(".*") and other.rpartition(".")[0] == mine[:-2]
+
+
+def _path_covers(mine: str, other: str) -> bool:
+    """`/a/*` is every object below `/a`."""
+    return mine == "*" or mine == other or (mine.endswith("/*") and other.startswith(mine[:-1]))
