@@ -7,7 +7,7 @@ Imports nothing, so that any module may raise. An error holds data; ``render`` m
 CATALOGUE = {
     "ManifestError": {
         "toml-syntax": (125, "The file is not TOML 1.0.", "Correct the line the message names."),
-        "too-large": (125, "A manifest holds at most 64 KiB and 64 intents.", "Ask for less."),
+        "too-large": (125, "A manifest holds at most 64 KiB, 64 intents, 256 single requests, and 2048 bytes in a line.", "Ask for less."),
         "unknown-spec": (125, "This program understands `spec = 1` only.", "Update intents, or write `spec = 1`."),
         "unknown-key": (125, "A key that SPEC does not name.", "Remove it or correct its spelling."),
         "unknown-kind": (125, "A kind of intent that SPEC does not name.", "Use one of the kinds in docs/kinds.md."),

@@ -1,0 +1,88 @@
+"""Human text from a manifest: what may be shown to a person, and how wide it is (SPEC §3.3).
+
+Judges, never repairs: a text that could deceive is refused, because stripping it would show something else than was
+signed. Takes str, returns str, int or tuples; raises nothing.
+"""
+
+import unicodedata
+
+MAX_NAME = 40  # cells; a title line of the handshake holds the name, the version and the id
+MAX_VERSION = 32
+MAX_REASON = 120
+
+_MAX_MARKS = 2  # combining marks on one letter; Vietnamese and polytonic Greek need two, a flood needs more
+_UNSHOWABLE = {
+    "Cc": "a control character",
+    "Cf": "an invisible formatting character",
+    "Cs": "half of a surrogate pair",
+    "Co": "a private-use character",
+    "Cn": "an unassigned character",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+# Default_Ignorable_Code_Point (Unicode DerivedCoreProperties) outside category Cf, and the blank braille pattern:
+# letters and marks by category, nothing at all on the screen.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_SELECTORS = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))  # variation selectors, same property
+# First words of the names of letters that belong to no script (Script=Common).
+_COMMON = frozenset({"MODIFIER", "MICRO", "FEMININE", "MASCULINE"})
+# Scripts that one language writes side by side, so that mixing them deceives nobody (Unicode UTS #39 §5.1).
+_WRITTEN_TOGETHER = (
+    frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "LATIN", "FULLWIDTH", "HALFWIDTH"}),
+    frozenset({"CJK", "HANGUL", "LATIN"}),
+    frozenset({"CJK", "BOPOMOFO", "LATIN"}),
+)
+
+
+def problem(text: str, cells: int) -> str:
+    """Why ``text`` may not be shown as one line of at most ``cells`` terminal cells: a clause; empty when it may."""
+    if not text:
+        return "it is empty"
+    marks = 0
+    for position, char in enumerate(text, 1):
+        if why := _unshowable(char):
+            return f"character {position} (U+{ord(char):04X}) is {why}"
+        marks = marks + 1 if unicodedata.category(char).startswith("M") else 0
+        if marks > _MAX_MARKS or marks == position:
+            return f"character {position} (U+{ord(char):04X}) is one combining mark too many"
+    if text[0] == " " or text[-1] == " " or "  " in text:
+        return "it begins or ends with a space, or holds two in a row"
+    if unicodedata.normalize("NFC", text) != text:
+        return "it is not in Unicode normal form NFC"
+    if width(text) > cells:
+        return f"it is {width(text)} cells wide, more than {cells}"
+    return ""
+
+
+def _unshowable(char: str) -> str:
+    category = unicodedata.category(char)
+    if category in _UNSHOWABLE:
+        return _UNSHOWABLE[category]
+    if category == "Zs" and char != " ":
+        return "a space that is not the ordinary one"
+    if char in _BLANK or any(first <= ord(char) <= last for first, last in _SELECTORS):
+        return "a character without a visible form"
+    return ""
+
+
+def width(text: str) -> int:
+    """Terminal cells that ``text`` takes: 2 for wide and fullwidth characters (UAX #11), 0 for combining marks."""
+    return sum(_cells(char) for char in text)
+
+
+def _cells(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def scripts(text: str) -> tuple[str, ...]:
+    """The scripts of the letters in ``text``, sorted, as Unicode names them: ``("CYRILLIC", "LATIN")``."""
+    letters = (char for char in text if unicodedata.category(char).startswith("L"))
+    return tuple(sorted({unicodedata.name(char, "UNNAMED").split(" ")[0] for char in letters} - _COMMON))
+
+
+def mixed(text: str) -> bool:
+    """Whether the letters of ``text`` come from scripts that no language mixes: what a look-alike name does."""
+    found = set(scripts(text))
+    return len(found) > 1 and not any(found <= group for group in _WRITTEN_TOGETHER)
