@@ -26,8 +26,8 @@ _USER_PRESENT = 0x01  # PROTOCOL.u2f, "signature flags"
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 _PREAMBLE = b"SSHSIG"
 _VERSION = (1).to_bytes(4, "big")
-_BEGIN = b"-----BEGIN SSH SIGNATURE-----\n"
-_END = b"-----END SSH SIGNATURE-----\n"
+_BEGIN = b"-----BEGIN SSH SIGNATURE-----"
+_END = b"-----END SSH SIGNATURE-----"
 _LINE = 70  # base64 characters in a line, as ssh-keygen writes them
 
 
@@ -94,7 +94,7 @@ def parse_signature(data: bytes) -> Signature:
     if len(data) > MAX_SIGNATURE:
         raise _malformed(f"it is longer than {MAX_SIGNATURE} bytes")
     if not data.startswith(_BEGIN):
-        raise _malformed(f"it does not begin with the line `{_BEGIN.decode().strip()}`")
+        raise _malformed(f"it does not begin with the line `{_BEGIN.decode()}`")
     try:
         blob = base64.b64decode(b"".join(data.splitlines()[1:-1]), validate=True)
     except ValueError as error:
@@ -129,8 +129,8 @@ def encode_signature(signature: Signature) -> bytes:
     inner = _string(signature.key.algorithm.encode()) + _string(signature.raw) + signature.flags_and_counter
     fields = (signature.key.blob, NAMESPACE.encode(), b"", signature.hash_algorithm.encode(), inner)
     encoded = base64.b64encode(_PREAMBLE + _VERSION + b"".join(map(_string, fields)))
-    lines = [encoded[start : start + _LINE] + b"\n" for start in range(0, len(encoded), _LINE)]
-    return b"".join((_BEGIN, *lines, _END))
+    lines = (encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE))
+    return b"\n".join((_BEGIN, *lines, _END, b""))
 
 
 def verify(body: bytes, signature_file: bytes) -> PublicKey:

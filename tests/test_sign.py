@@ -51,6 +51,33 @@ def test_vector(path: Path) -> None:
         assert sign.encode_signature(sign.parse_signature(payload)) == payload
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("armor_too_large", "longer than 4096 bytes"),
+        ("armor_leading_text", "does not begin with the line `-----BEGIN SSH SIGNATURE-----`"),
+        ("armor_crlf", "line ends"),
+        ("armor_base64", "base64 is damaged"),
+        ("armor_line_length", "line lengths"),
+        ("magic", "not of SSHSIG version 1"),
+        ("version_2", "not of SSHSIG version 1"),
+        ("blob_truncated", "cut off"),
+        ("reserved", "reserved field is not empty"),
+        ("hash_sha1", "the hash 'sha1', not sha256 or sha512"),
+        ("signature_algorithm", "parts do not fit its key"),
+        ("namespace_file", "made for 'file', not for `intent-manifest`"),
+        ("key_rsa", "of type 'ssh-rsa', not ssh-ed25519"),
+        ("sk_web", "application is 'https://example.org'"),
+    ],
+)
+def test_the_message_names_the_defect(name: str, why: str) -> None:
+    """Several defects would also fall to the comparison with the canonical form, which could not say what is wrong."""
+    _, payload = read_vector(VECTORS / "invalid" / name)
+    with pytest.raises(errors.SignatureError) as caught:
+        sign.verify(BODY, payload)
+    assert why in caught.value.message
+
+
 def test_vectors_are_what_the_generator_writes() -> None:
     stored = {str(path.relative_to(VECTORS)): path.read_bytes() for path in VECTORS.rglob("*") if path.is_file()}
     assert stored == forge.files()
