@@ -62,6 +62,8 @@ CATALOGUE = {
         "path-changed": (125, "A granted place changed between the decision and the launch.", "Start the app again."),
         "unsafe-descriptor": (125, "An inherited descriptor would reach past the sandbox.", "Redirect it from a file or a pipe."),
         "unsafe-account": (125, "The account or its home directory is not its own.", "Log in as the user, without sudo."),
+        "unsafe-place": (125, "A file or directory of the broker could be changed by somebody else.", "Correct its owner and mode."),
+        "unwritable-place": (125, "A file or directory of the broker cannot be made.", "Free space, or correct permissions."),
         "seccomp-unsupported": (125, "There is no system call filter for this processor.", "Use an x86-64 or arm64 machine."),
     },
     "CatalogError": {
