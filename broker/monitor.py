@@ -1,0 +1,180 @@
+"""The relay's far end: the two processes that live in the session of the app's own terminal (SPEC §9.6).
+
+S, the monitor, leads that session, starts B, sends it the signals it is ordered to, and reports when it stops. B is the
+leader of another process group of the session and becomes bwrap. With its parent in its own session, B's group is not
+orphaned; the kernel never lets ^Z stop an orphaned one (setpgid(2), credentials(7)).
+
+Imports nothing that is written in Python but ``os``: on the warm launch path.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import fcntl
+import os
+import select
+import termios
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+# bwrap would die of ^C before the app could handle it, and take the app along (--die-with-parent). The command inside
+# is therefore started by `env --default-signal=` with these names.
+SHIELDED = (_signal.SIGINT, _signal.SIGQUIT)
+
+STOPPED = b"s"  # B has stopped as a job does
+SEIZED = b"f"  # B wanted its terminal and is now in the foreground there
+
+_FAILED = 125
+_GRACE = 2  # seconds between SIGHUP and SIGKILL when the user's terminal is gone
+_IGNORED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU)
+
+
+def fork(
+    start: "Callable[[], None]", pty: int, replaced: "list[int]", strange: "Iterable[int]", *, foreground: bool
+) -> tuple[int, int, int]:
+    """Start S and B; to be called once all handlers of the caller are in place.
+
+    start: makes B bwrap; pty: the app's terminal; replaced: the descriptors among 0–2 that become it; strange: the
+    caller's descriptors that S must not keep; foreground: whether B may use its terminal from the beginning.
+    Returns S's process id, a descriptor that takes orders (one byte per signal number; closing it ends B) and one that
+    brings ``STOPPED`` and ``SEIZED`` and closes when S ends, which it does with B's exit status (128 + n for signal n).
+    """
+    orders_source, orders = os.pipe()
+    events, events_sink = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            for descriptor in (*strange, orders, events):
+                os.close(descriptor)
+            os._exit(_lead(start, pty, replaced, orders_source, events_sink, foreground=foreground))
+        except Exception as error:
+            _say(error)
+        finally:
+            os._exit(_FAILED)
+    os.close(orders_source)
+    os.close(events_sink)
+    return process, orders, events
+
+
+def listen(numbers: "Iterable[int]") -> tuple[int, int]:
+    """Catch these signals; the first descriptor returned gets their numbers, one byte each."""
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+    os.set_blocking(sink, False)
+    _signal.set_wakeup_fd(sink, warn_on_full_buffer=False)
+    dispose(noted, numbers)
+    return source, sink
+
+
+def dispose(handler: "Any", numbers: "Iterable[int]") -> None:
+    """Set the disposition of several signals."""
+    for number in numbers:
+        _signal.signal(number, handler)
+
+
+def noted(_number: int, _frame: object) -> None:
+    """A handler that leaves everything to the wake-up descriptor."""
+
+
+def exit_status(state: int) -> int:
+    """A wait status as a shell and bwrap say it: 0–255, 128 + n for signal n."""
+    code = os.waitstatus_to_exitcode(state)
+    return code if code >= 0 else 128 - code
+
+
+def _lead(
+    start: "Callable[[], None]", pty: int, replaced: "list[int]", orders: int, events: int, *, foreground: bool
+) -> int:
+    """Process S: returns the exit status when B has ended."""
+    os.setsid()
+    fcntl.ioctl(pty, termios.TIOCSCTTY, 0)
+    for number in replaced:
+        os.dup2(pty, number)
+    dispose(_signal.SIG_IGN, _IGNORED)
+    dispose(_signal.SIG_DFL, (_signal.SIGTERM,))
+    wake = listen((_signal.SIGCHLD, _signal.SIGALRM))[0]
+    child = os.fork()
+    if child == 0:
+        _become(start, pty, foreground=foreground)
+    # B does the same: whoever comes first, an order finds the group. (contextlib is no part of the warm path.)
+    try:  # noqa: SIM105
+        os.setpgid(child, child)
+    except OSError:
+        pass  # B has become bwrap, or has ended
+    poller = select.poll()
+    for descriptor in (orders, wake):
+        poller.register(descriptor, select.POLLIN)
+    while True:
+        for descriptor, _ in poller.poll():
+            numbers = os.read(descriptor, 64)
+            if descriptor == orders and not numbers:
+                poller.unregister(orders)
+                _signal.alarm(_GRACE)
+                _send(child, _signal.SIGHUP)
+            elif descriptor == orders:
+                for number in numbers:
+                    _send(_target(child, pty, number), number)
+            elif _signal.SIGALRM in numbers:
+                _send(child, _signal.SIGKILL)
+        while (state := os.waitpid(child, os.WUNTRACED | os.WNOHANG))[0]:
+            if not os.WIFSTOPPED(state[1]):
+                return exit_status(state[1])
+            _stopped(child, pty, os.WSTOPSIG(state[1]), events)
+
+
+def _become(start: "Callable[[], None]", pty: int, *, foreground: bool) -> None:
+    """Process B: never returns; ``start`` makes it bwrap."""
+    try:
+        os.setpgid(0, 0)
+        if foreground:
+            os.tcsetpgrp(pty, os.getpid())
+        _signal.set_wakeup_fd(-1)
+        dispose(_signal.SIG_DFL, _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP})
+        dispose(_signal.SIG_IGN, SHIELDED)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        start()
+    except Exception as error:
+        _say(error)
+    finally:
+        os._exit(_FAILED)
+
+
+def _stopped(child: int, pty: int, number: int, events: int) -> None:
+    """Tell R that B stopped; but when it stopped for want of its terminal, give it that and go on."""
+    try:
+        if number in (_signal.SIGTTIN, _signal.SIGTTOU) and os.tcgetpgrp(pty) == os.getpid():
+            os.tcsetpgrp(pty, child)
+            os.killpg(child, _signal.SIGCONT)
+            os.write(events, SEIZED)
+        else:
+            os.write(events, STOPPED)
+    except OSError:
+        return  # R and with it the pty are gone, which the orders tell as well
+
+
+def _target(child: int, pty: int, number: int) -> int:
+    """The process group a signal is meant for; one of the keyboard's goes to what a shell inside has in front."""
+    if number in (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP):
+        try:
+            group = os.tcgetpgrp(pty)
+        except OSError:
+            return child
+        if group not in (0, os.getpid()):
+            return group
+    return child
+
+
+def _send(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+        if number in (_signal.SIGTERM, _signal.SIGHUP):
+            os.killpg(group, _signal.SIGCONT)  # a stopped process acts on it only then
+    except ProcessLookupError:
+        return
+
+
+def _say(error: Exception) -> None:
+    reason = getattr(error, "strerror", None) or str(error)
+    text = f"intent-run: the sandbox did not start: {reason}; see `intent-ctl doctor`\n"
+    os.write(2, text.encode(errors="backslashreplace"))
