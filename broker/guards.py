@@ -1,0 +1,69 @@
+"""Guards: what a plan remembers of the machine, so that a later launch can tell that it still holds (SPEC §10).
+
+A guard is (kind, subject, value), all text. Make it BEFORE looking at the subject: a change between the two then
+makes the plan stale; the other way round it would be remembered as if it had been seen.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+
+Guard = tuple[str, str, str]
+
+
+def make(kind: str, subject: str, environ: Mapping[str, str]) -> Guard:
+    """The guard of ``kind`` over ``subject`` as it is now.
+
+    file: identity, size and times of what a path leads to, ``dev:ino:size:mtime_ns:ctime_ns``; node: only its
+    identity, ``dev:ino``; absent: nothing to be found there; link: the text of a symbolic link, or a node guard of
+    anything else; real: the canonical path; env: the variable of ``environ``, ``-`` when unset; list: a directory's
+    entries, sorted, ``name=ino:size:mtime_ns:ctime_ns`` joined by ``/``; same: the content, for small files.
+
+    What is not there or cannot be looked at gives an absent guard; an absent guard of what is there after all can
+    never hold, which only costs a compilation. Raises KeyError for another kind.
+    """
+    if kind == "env":
+        return kind, subject, environ.get(subject, "-")
+    look = _LOOKS[kind]
+    try:
+        return kind, subject, look(subject)
+    except OSError as missing:
+        if missing.errno == errno.EINVAL and kind == "link":
+            return make("node", subject, environ)
+        return "absent", subject, ""
+
+
+def _file(path: str) -> str:
+    found = os.stat(path)
+    return f"{found.st_dev}:{_version(found)}"
+
+
+def _node(path: str) -> str:
+    found = os.stat(path)
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _listing(path: str) -> str:
+    with os.scandir(path) as entries:
+        found = sorted((entry.name, _version(entry.stat(follow_symlinks=False))) for entry in entries)
+    return "/".join(f"{name}={version}" for name, version in found)
+
+
+def _version(found: os.stat_result) -> str:
+    return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
+
+def _content(path: str) -> str:
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read())
+
+
+_LOOKS: dict[str, Callable[[str], str]] = {
+    "file": _file,
+    "node": _node,
+    "absent": lambda _path: "",
+    "link": os.readlink,
+    "real": os.path.realpath,
+    "list": _listing,
+    "same": _content,
+}
