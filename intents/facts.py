@@ -82,6 +82,7 @@ class HostFacts:
     runtime_dir: str  # $XDG_RUNTIME_DIR when usable, else empty
     directories: tuple[tuple[str, str], ...]  # place root -> absolute path; absent roots are left out
     reserved: tuple[str, ...]  # canonical paths of the broker's own places
+    apps: str  # canonical path of the directory that holds each app's own directories
     system: tuple[Entry, ...]  # /bin /lib /lib64 ... as they are
     etc: tuple[Entry, ...]  # the objects of /etc that a base or a kind may show, those that exist
     paths: tuple[PathFact, ...]

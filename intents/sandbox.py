@@ -36,6 +36,7 @@ class Tmpfs:
     """An empty directory in memory that ends with the sandbox; read-only when it hides something (a mask)."""
 
     dest: str
+    mode: int = 0o700
     mask: bool = False
     because: str = BASE
 
@@ -197,7 +198,7 @@ class Sandbox:
     scoped: bool  # Landlock closes abstract sockets and signals to the outside
     seccomp: bytes
     hostname: str
-    make: tuple[HostDirectory, ...]  # made before the launch
+    make: tuple[HostDirectory, ...]  # parents before children
     terminal: bool  # interface = "terminal": ends with whoever started it
     command: tuple[str, ...]
 

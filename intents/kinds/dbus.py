@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from intents import errors, facts, keys, model, paths, sandbox
 
 KIND = "dbus"
-DOC = """Talk to named services. `bus` is `session` or `system`. `see` lets the app know that a name exists; `talk` lets
-it use everything on the connection behind the name; `own` lets it offer its own id; `call` allows single methods
-(`org.example.Service=org.example.Interface.Method@/path`); `broadcast` lets it hear signals in the same form.
-Ask for `call` rather than `talk`. Names through which a program could start others or change what it may do are refused."""
+DOC = """Talk to named services. `bus` is `session` or `system`. `see` lets the app know that a name exists; `talk`
+lets it use everything on the connection behind the name; `own` lets it offer its own id; `call` allows single methods
+(`org.example.Service=org.example.Interface.Method@/path`); `broadcast` lets it hear signals in the same form. Ask for
+`call` rather than `talk`. Names through which a program could start others or widen its own rights are refused."""
 
 BUSES = ("session", "system")
 VERBS = ("see", "talk", "own", "call", "broadcast")

@@ -63,7 +63,7 @@ class Dns:
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The resolver's files; the compiler drops them when no network is granted."""
         shown = [
-            sandbox.Bind(source=entry.target or entry.path, dest=entry.path, held=False, because=because)
+            sandbox.Bind(source=entry.path, dest=entry.path, held=False, because=because)
             for entry in host.etc
             if entry.path in (*FILES, *CERTIFICATES)
         ]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from intents import errors, facts, keys, model, paths, sandbox
 
 KIND = "path"
-DOC = """Use one file or directory. `place` is `home/…`, one of the user's directories (`xdg-documents/…`), a directory
-below one of the base directories (`xdg-config/…`) or an absolute path. `access` is `read`, `write` (read and change),
-or `create` (the same, and the directory is made when it does not exist). Nothing of the broker, of the kernel
-(`/proc`, `/sys`, `/dev`) or of the running system (`/run`, `/tmp`) can be granted."""
+DOC = """Use one file or directory. `place` is `home/…`, one of the user's directories (`xdg-documents/…`), a
+directory below one of the base directories (`xdg-config/…`) or an absolute path. `access` is `read`, `write` (read
+and change), or `create` (the same, and the directory is made when it does not exist). Nothing of the broker, the
+kernel (`/proc`, `/sys`, `/dev`) or the running system (`/run`, `/tmp`) can be granted."""
 
 ACCESS = ("read", "write", "create")
 # (path below home, name of the app's own persistent directory that is mounted there)
@@ -121,12 +121,7 @@ class Path:
             ops.append(sandbox.HostDirectory(path=real, because=because))
         if fact.path != real and not _private_root(fact.path, host):
             ops.append(sandbox.Symlink(target=dest, dest=fact.path, because=because))
-        masks = (place for place in host.reserved if paths.inside(place, real))
-        ops.extend(
-            sandbox.Tmpfs(dest=place, mask=True, because=because)
-            for place in masks
-            if not paths.inside(place, host.account.home)
-        )
+        ops.extend(sandbox.Tmpfs(dest=place, mask=True, because=because) for place in _masked(real, host))
         return tuple(ops)
 
     def _fact(self, host: facts.HostFacts) -> facts.PathFact:
@@ -192,6 +187,12 @@ def _destination(real: str, host: facts.HostFacts, because: str) -> tuple[str, t
             link = sandbox.PrivateLink(directory=name, below=inner, target=dest, because=because)
             return dest, (link,) if inner else ()
     return real, ()
+
+
+def _masked(real: str, host: facts.HostFacts) -> tuple[str, ...]:
+    """The reserved places that exist below a granted directory; those in the home are never below one."""
+    found = (host.path(place) for place in host.reserved if paths.inside(place, real))
+    return tuple(fact.path for fact in found if fact and fact.kind == "dir")
 
 
 def _private_root(path: str, host: facts.HostFacts) -> str:

@@ -1,0 +1,356 @@
+"""The executor: reads a plan, checks that it still holds, opens what it names and becomes bubblewrap (SPEC §10).
+
+The only way anything is launched, warm or cold. Imports little, because it is most of what a warm start costs:
+``relay`` only on a terminal, ``ctypes`` only for Landlock, ``time`` only for plans that end, errors only to raise.
+"""
+
+import _signal  # type: ignore[import-not-found]
+import fcntl
+import os
+
+from intents import plan
+
+Sections = dict[str, tuple[bytes, ...]]
+
+_DIRECTORY = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+_OBJECT = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_MEMORY_DEVICES = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))  # null zero full random urandom: mem(4)
+_CLOCK_BOOTTIME = 7  # clock_gettime(2)
+_LANDLOCK_SCOPES = 3  # LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL: landlock(7)
+_FORMATS = {0o100000: "file", 0o040000: "directory", 0o010000: "pipe", 0o020000: "device", 0o140000: "socket"}
+
+
+def read(path: "str | bytes") -> "Sections | None":
+    """The plan stored at ``path``; None unless it is a whole plan that only we can write."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        info = os.fstat(handle)
+        if info.st_uid != os.geteuid() or info.st_mode & ~0o100600:
+            return None
+        data = b""
+        while chunk := os.read(handle, plan.LIMIT + 1):
+            data += chunk
+    finally:
+        os.close(handle)
+    return plan.decode(data)
+
+
+def holds(guards: "tuple[bytes, ...]") -> bool:
+    """Whether everything the plan was compiled from is still as it was (SPEC §10.2). An unknown guard never holds."""
+    if len(guards) % 3:
+        return False
+    try:
+        return all(_holds(*guards[at : at + 3]) for at in range(0, len(guards), 3))
+    except OSError:
+        return False
+
+
+def _holds(kind: bytes, subject: bytes, value: bytes) -> bool:
+    if kind == b"env":
+        return os.environb.get(subject, b"-") == value
+    if kind == b"file":
+        info = os.stat(subject)
+        return b"%d:%d:%d:%d:%d" % (info.st_dev, *_version(info)) == value
+    if kind == b"node":
+        info = os.stat(subject)
+        return b"%d:%d" % (info.st_dev, info.st_ino) == value
+    if kind == b"same":
+        return _content(subject) == value
+    if kind == b"link":
+        return os.readlink(subject) == value
+    if kind == b"real":
+        return os.path.realpath(subject) == value
+    if kind == b"absent":
+        return not os.path.exists(subject)
+    if kind == b"names":
+        return b"/".join(sorted(os.listdir(subject))) == value
+    if kind == b"list":
+        with os.scandir(subject) as entries:
+            found = sorted((entry.name, _version(entry.stat(follow_symlinks=False))) for entry in entries)
+        return b"/".join(b"%s=%d:%d:%d:%d" % (name, *version) for name, version in found) == value
+    if kind == b"until":
+        return _before(subject, value)
+    return False
+
+
+def _version(info: os.stat_result) -> "tuple[int, int, int, int]":
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def _content(path: bytes) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(handle, 1 << 16)
+    finally:
+        os.close(handle)
+
+
+def _before(wall: bytes, boottime: bytes) -> bool:
+    """Both clocks count, so that setting one back prolongs nothing; boottime is empty after another boot."""
+    import time
+
+    return time.time() < int(wall) and (not boottime or time.clock_gettime(_CLOCK_BOOTTIME) < int(boottime))
+
+
+def execute(sections: Sections, arguments: "list[bytes]") -> int:
+    """Launch; returns only on a terminal, with the status to exit with. Raises HostError, and then nothing was started.
+
+    arguments: what the user wrote after the app's name.
+    """
+    names = sections["settings"]
+    settings = dict(zip(names[::2], names[1::2], strict=True))
+    check_descriptors()
+    _forget_inherited()
+    terminal = any(os.isatty(fd) for fd in (0, 1, 2))
+    for path in sections["make"]:
+        os.close(_walk(path, make=True))
+    for at in range(0, len(sections["links"]), 3):
+        _link(*sections["links"][at : at + 3])
+    args, sync = _arguments(sections, settings, terminal)
+    record = _record(settings)
+    options = [b"--json-status-fd", b"%d" % record]
+    if sync is not None:
+        options += [b"--sync-fd", b"%d" % sync]
+    if terminal or settings[b"terminal"] == b"1":
+        options.append(b"--die-with-parent")
+    if not terminal:
+        options.append(b"--new-session")
+    command = [*sections["command"], *arguments]
+    if terminal and settings[b"signals"] == b"1":
+        # The relay starts bubblewrap deaf to ^C and ^\; the app gets its ears back.
+        command = [b"/usr/bin/env", b"--default-signal=INT,QUIT", b"--", *command]
+    argv = [b"bwrap", b"--args", b"%d" % _memory(b"\0".join([*options, *args, b""])), b"--", *command]
+
+    def start() -> None:
+        if settings[b"scoped"] == b"1":
+            _restrict()
+        os.execve(settings[b"bwrap"], argv, {})
+
+    _reset()
+    if not terminal:
+        start()
+    from broker import relay
+
+    return relay.run(start)
+
+
+def check_descriptors() -> None:
+    """Refuse standard descriptors through which the app could reach the host (SPEC §9.5). Raises HostError."""
+    for fd in (0, 1, 2):
+        try:
+            info = os.fstat(fd)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)  # the lowest free number is this one
+            os.set_inheritable(fd, True)
+            continue
+        what = _FORMATS.get(info.st_mode & 0o170000, "kernel object")
+        harmless = what in ("file", "pipe") or (what == "device" and (os.isatty(fd) or info.st_rdev in _MEMORY_DEVICES))
+        if not harmless and not (what == "socket" and _is_local(fd)):
+            name = ("standard input", "standard output", "standard error")[fd]
+            raise _host_error("unsafe-descriptor", f"{name} is a {what} that would lead out of the sandbox")
+
+
+def _is_local(fd: int) -> bool:
+    import _socket
+
+    copy = os.dup(fd)
+    family = _socket.socket(fileno=copy).family
+    return family == _socket.AF_UNIX
+
+
+def _forget_inherited() -> None:
+    """Close what the caller left open: bubblewrap would hand every such descriptor to the app."""
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2:
+            try:
+                os.close(fd)
+            except OSError:  # the one that listed the directory
+                continue
+
+
+def _reset() -> None:
+    """The signals and capabilities a program expects; Python ignores SIGPIPE and SIGXFSZ, and exec would keep that."""
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGCHLD):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    with open("/proc/self/status", "rb") as status:
+        ambient = next((line for line in status if line.startswith(b"CapAmb:")), b"")
+    if int(ambient[7:] or b"0", 16):
+        _prctl(47, 4)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
+
+
+def _walk(path: bytes, *, make: bool = False) -> int:
+    """An O_PATH descriptor of an absolute path, opened component by component without following a link."""
+    handle = os.open(b"/", _DIRECTORY)
+    parts = path.strip(b"/").split(b"/")
+    for at, part in enumerate(parts):
+        flags = _OBJECT if at == len(parts) - 1 and not make else _DIRECTORY
+        try:
+            try:
+                found = os.open(part, flags, dir_fd=handle)
+            except FileNotFoundError:
+                if not make:
+                    raise
+                os.mkdir(part, 0o700, dir_fd=handle)
+                found = os.open(part, flags, dir_fd=handle)
+        except OSError as error:
+            raise _unwalkable(path, error) from error
+        finally:
+            os.close(handle)
+        handle = found
+    return handle
+
+
+def _unwalkable(path: bytes, error: OSError) -> Exception:
+    shown = path.decode("utf-8", "backslashreplace")
+    if isinstance(error, FileNotFoundError):
+        return _host_error("place-missing", f"`{shown}` does not exist any more")
+    return _host_error("path-changed", f"`{shown}` is not what it was, or cannot be opened ({error.strerror})")
+
+
+def _bind(path: bytes) -> int:
+    handle = _walk(path)
+    if os.fstat(handle).st_mode & 0o170000 == 0o120000:
+        raise _host_error("path-changed", f"`{path.decode('utf-8', 'backslashreplace')}` has become a link")
+    os.set_inheritable(handle, True)
+    return handle
+
+
+def _link(directory: bytes, below: bytes, target: bytes) -> None:
+    """Lead from the app's own directory to a grant that is mounted elsewhere. What the app put there itself stays."""
+    *above, name = below.split(b"/")
+    handle = _walk(directory)
+    try:
+        for part in above:
+            try:
+                os.mkdir(part, 0o700, dir_fd=handle)
+            except FileExistsError:
+                pass
+            found = os.open(part, _DIRECTORY, dir_fd=handle)
+            os.close(handle)
+            handle = found
+        os.symlink(target, name, dir_fd=handle)
+    except OSError:
+        return  # something of the app's own is in the way: it misses the link, nothing else
+    finally:
+        os.close(handle)
+
+
+def _memory(content: bytes) -> int:
+    """A sealed anonymous file that the next program inherits."""
+    handle = os.memfd_create("intents", os.MFD_ALLOW_SEALING)
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+    os.lseek(handle, 0, os.SEEK_SET)
+    fcntl.fcntl(handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    os.set_inheritable(handle, True)
+    return handle
+
+
+def _arguments(sections: Sections, settings: "dict[bytes, bytes]", terminal: bool) -> "tuple[list[bytes], int | None]":
+    """bubblewrap's arguments with descriptors in place of tags, and the descriptor that keeps the proxy alive."""
+    sources = sections["binds"][::2]
+    filters = settings[b"run"] + b"/%d" % os.getpid()
+    sync = _start_proxy(sections["proxy"], settings[b"proxy"], filters) if sections["proxy"] else None
+
+    def value(arg: bytes) -> bytes:
+        tag, rest = arg[:1], arg[1:]
+        if tag == b"=":
+            return rest
+        if tag == b"b":
+            return b"%d" % _bind(sources[int(rest)])
+        if tag == b"f":
+            return b"%d" % _memory(sections["files"][int(rest)])
+        if tag == b"c":
+            return b"%d" % _memory(bytes.fromhex(settings[b"seccomp"].decode()))
+        return filters + b"/" + rest
+
+    args = [value(arg) for arg in sections["args"]]
+    for name in sections["passed"]:
+        if name in os.environb:
+            args += [b"--setenv", name, os.environb[name]]
+    here = os.getcwdb()
+    if any(here == source or here.startswith(source + b"/") for source in sources):
+        args += [b"--chdir", here]
+    return args, sync
+
+
+def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) -> int:
+    """Start xdg-dbus-proxy in a session of its own and wait until it listens.
+
+    Returns the read end of its pipe: the proxy ends when the last copy is closed (xdg-dbus-proxy(1), ``--fd``).
+    """
+    os.close(_walk(directory, make=True))
+    args = [arg[1:] if arg[:1] == b"=" else directory + b"/" + arg[1:] for arg in tagged]
+    for arg in args:
+        if arg.startswith(directory + b"/") and os.path.lexists(arg):
+            os.unlink(arg)
+    ready, beside = os.pipe()
+    os.set_inheritable(beside, True)
+    listed = _memory(b"\0".join([*args, b""]))
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setsid()
+            null = os.open("/dev/null", os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            _reset()
+            os.execve(program, [b"xdg-dbus-proxy", b"--fd=%d" % beside, b"--args=%d" % listed], {})
+        finally:
+            os._exit(127)
+    os.close(beside)
+    os.close(listed)
+    if not os.read(ready, 1):
+        raise _host_error("proxy-failed", f"`{program.decode()}` ended before it was ready")
+    os.set_inheritable(ready, True)
+    return ready
+
+
+def _record(settings: "dict[bytes, bytes]") -> int:
+    """The file that says this instance runs: one line of ours, then what bubblewrap reports (SPEC §10.4)."""
+    run = settings[b"run"]
+    path = b"%s/%d.json" % (run, os.getpid())
+    os.close(_walk(run, make=True))
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND, 0o600)
+    os.write(handle, b'{"app": "%s", "lineage": "%s"}\n' % (settings[b"app"], settings[b"lineage"]))
+    os.set_inheritable(handle, True)
+    stamp = os.open(settings[b"stamp"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    os.utime(stamp)
+    os.close(stamp)
+    return handle
+
+
+def _restrict() -> None:
+    """Close abstract sockets and signals to all outside: what the shared network would leave open (landlock(7))."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = ctypes.create_string_buffer(b"\0" * 16 + _LANDLOCK_SCOPES.to_bytes(8, "little"), 24)
+    ruleset = libc.syscall(444, attributes, ctypes.c_size_t(24), 0)
+    _prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
+    if ruleset < 0 or libc.syscall(446, ruleset, 0):
+        raise OSError(ctypes.get_errno(), "Landlock refused")
+    os.close(ruleset)
+
+
+def _prctl(option: int, value: int) -> None:
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl refused")
+
+
+def _host_error(code: str, message: str) -> Exception:
+    from intents import errors
+
+    return errors.HostError(code, message)

@@ -1,0 +1,154 @@
+"""Sandbox to plan: bubblewrap's and xdg-dbus-proxy's arguments as bytes (SPEC §10; bwrap(1), xdg-dbus-proxy(1)).
+
+Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`` is literal, ``bN`` the descriptor of
+``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` the proxy's socket for bus NAME.
+"""
+
+from dataclasses import dataclass
+
+from intents import facts, paths, plan, sandbox
+
+# Always: every namespace is new, no capability is left, no user namespace can be made inside (SPEC §9.2).
+ALWAYS = ("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL")
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The sections under construction."""
+
+    args: list[list[str]]
+    files: list[bytes]
+    binds: list[tuple[str, str]]
+
+    def bind(self, op: sandbox.Bind) -> list[str]:
+        write = op.access is sandbox.Access.WRITE
+        if not op.held:
+            return ["=--bind" if write else "=--ro-bind", f"={op.source}", f"={op.dest}"]
+        self.binds.append((op.source, "write" if write else "read"))
+        return ["=--bind-fd" if write else "=--ro-bind-fd", f"b{len(self.binds) - 1}", f"={op.dest}"]
+
+    def file(self, op: sandbox.File) -> list[str]:
+        self.files.append(op.content)
+        return ["=--perms", "=0444", "=--ro-bind-data", f"f{len(self.files) - 1}", f"={op.dest}"]
+
+
+def plan_bytes(
+    box: sandbox.Sandbox,
+    host: facts.HostFacts,
+    *,
+    guards: tuple[tuple[str, str, str], ...],
+    settings: dict[str, str],
+) -> bytes:
+    """The plan of one launch; ``settings`` adds what only the broker knows (directories, the stamp, the head)."""
+    built, proxy = _build(box, host), _proxy(box, host)
+    ours = {
+        "app": box.app_id,
+        "lineage": box.lineage,
+        "bwrap": host.bwrap,
+        "proxy": host.proxy if proxy else "",
+        "scoped": "1" if box.scoped else "0",
+        "terminal": "1" if box.terminal else "0",
+        "signals": "1" if host.env_resets_signals else "0",
+        "seccomp": box.seccomp.hex(),
+        **settings,
+    }
+    own = f"{host.apps}/{box.app_id}-{box.lineage}"
+    sections = {
+        "guards": [part for guard in guards for part in guard],
+        "settings": [part for name, value in ours.items() for part in (name, value)],
+        "make": [op.path for op in box.make],
+        "links": [part for op in box.links for part in (f"{own}/{op.directory}", op.below, op.target)],
+        "proxy": proxy,
+        "binds": [part for bind in built.binds for part in bind],
+        "passed": [op.name for op in box.passed],
+        "args": [arg for group in built.args for arg in group],
+        "command": list(box.command),
+    }
+    encoded = {name: tuple(item.encode() for item in items) for name, items in sections.items()}
+    return plan.encode({**encoded, "files": tuple(built.files)})
+
+
+def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, ...], ...]:
+    """The bubblewrap command line as people read it, one option with its operands per row.
+
+    Descriptors are shown as ``<what they hold>``; a passed variable as its name in ``<…>``.
+    """
+    built = _build(box, host)
+    names = {f"b{n}": f"<{source}>" for n, (source, _) in enumerate(built.binds)}
+    names |= {f"f{n}": f"<{len(content)} bytes>" for n, content in enumerate(built.files)}
+    names |= {"c": f"<{len(box.seccomp) // 8} instructions>"}
+    rows = [tuple(_shown(arg, names) for arg in group) for group in built.args]
+    passed = [("--setenv", op.name, "<as at launch>") for op in box.passed]
+    return ((host.bwrap,), *rows, *passed, ("--", *box.command))
+
+
+def proxy_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, ...]:
+    """The xdg-dbus-proxy command line as people read it; empty when no bus is granted."""
+    args = _proxy(box, host)
+    return (host.proxy, *(_shown(arg, {}) for arg in args)) if args else ()
+
+
+def _shown(arg: str, names: dict[str, str]) -> str:
+    if arg.startswith("="):
+        return arg[1:]
+    return names.get(arg, f"<filtered {arg[1:]} bus>")
+
+
+def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
+    built = _Plan(args=[], files=[], binds=[])
+    network = ["=--share-net"] if box.share_network else []
+    built.args.append([f"={option}" for option in ALWAYS[:1]])
+    built.args.extend([[f"={option}"] for option in ALWAYS[1:3]])
+    built.args.append([f"={option}" for option in ALWAYS[3:]])
+    built.args.extend([network] if network else [])
+    built.args.append(["=--hostname", f"={box.hostname}"])
+    for mount in _with_parents(box.mounts):
+        built.args.append(_mount(mount, built))
+    masks = [mount.dest for mount in box.mounts if isinstance(mount, sandbox.Tmpfs) and mount.mask]
+    built.args.extend(["=--remount-ro", f"={dest}"] for dest in ("/", *masks))
+    built.args.extend(["=--setenv", f"={env.name}", f"={env.value}"] for env in box.env)
+    built.args.append(["=--chdir", f"={host.account.home}"])
+    built.args.append(["=--seccomp", "c"])
+    return built
+
+
+def _with_parents(mounts: tuple[sandbox.Mount, ...]) -> tuple[sandbox.Mount, ...]:
+    """The mounts with the directories that bubblewrap would otherwise make itself, with modes of its own choosing."""
+    taken = {mount.dest for mount in mounts}
+    shown = [mount.dest for mount in mounts if isinstance(mount, sandbox.Bind | sandbox.Special)]
+    made: list[sandbox.Mount] = []
+    for mount in mounts:
+        above = paths.parent(mount.dest)
+        while above != "/" and above not in taken:
+            if not any(paths.inside(above, dest) for dest in shown):
+                made.append(sandbox.Directory(dest=above))
+            taken.add(above)
+            above = paths.parent(above)
+    return tuple(sorted((*mounts, *made), key=lambda op: (paths.depth(op.dest), op.dest)))
+
+
+def _mount(op: sandbox.Mount, built: _Plan) -> list[str]:
+    match op:
+        case sandbox.Bind():
+            return built.bind(op)
+        case sandbox.File():
+            return built.file(op)
+        case sandbox.Tmpfs():
+            return ["=--perms", f"={0 if op.mask else op.mode:04o}", "=--tmpfs", f"={op.dest}"]
+        case sandbox.Directory():
+            return ["=--perms", f"=0{op.mode:o}", "=--dir", f"={op.dest}"]
+        case sandbox.Symlink():
+            return ["=--symlink", f"={op.target}", f"={op.dest}"]
+        case sandbox.Special():
+            return [f"=--{op.kind}", f"={op.dest}"]
+        case sandbox.BusSocket():
+            return ["=--ro-bind", f"s{op.bus}", f"={op.dest}"]
+
+
+def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> list[str]:
+    args: list[str] = []
+    for bus in host.buses:
+        rules = [rule for rule in box.bus_rules if rule.bus == bus.name]
+        if any(isinstance(mount, sandbox.BusSocket) and mount.bus == bus.name for mount in box.mounts):
+            args += [f"={bus.address}", f"s{bus.name}", "=--filter", *(f"=--{r.verb}={r.rule}" for r in rules)]
+    return args

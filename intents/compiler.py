@@ -1,0 +1,129 @@
+"""Grant and host facts to sandbox: the base, then each granted scope through its kind, then the laws (SPEC §9.3)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from intents import base, errors, facts, model, paths, sandbox, seccomp
+from intents.kinds import network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    """The sandbox, and why optional intents that were granted cannot be given here: (intent id, error)."""
+
+    sandbox: sandbox.Sandbox
+    withheld: tuple[tuple[str, errors.IntentError], ...]
+
+
+def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
+    """Build the sandbox of one launch. Raises RefusedError ``required-intent-refused``, HostError or RefusedError.
+
+    An optional intent that this host cannot give is withheld and reported; a required one stops the launch.
+    """
+    _refuse_missing(grant)
+    ops: list[sandbox.Op] = list(base.ops(grant.vetted, host))
+    withheld: list[tuple[str, errors.IntentError]] = []
+    for verdict in grant.verdicts:
+        try:
+            ops.extend(op for scope in verdict.granted for op in scope.ops(host, verdict.intent.id))
+        except (errors.HostError, errors.RefusedError) as error:
+            if not verdict.intent.optional:
+                raise
+            withheld.append((verdict.intent.id, error))
+    ops.extend(_program(grant.vetted.manifest.app, host, ops))
+    return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
+
+
+def _refuse_missing(grant: model.Grant) -> None:
+    missing = grant.missing_required
+    if missing:
+        app = grant.vetted.manifest.app
+        names = ", ".join(f"`{intent.id}`" for intent in missing)
+        ids = " ".join(intent.id for intent in missing)
+        raise errors.RefusedError(
+            "required-intent-refused",
+            f"{app.name} cannot work without {names}, which is not granted",
+            hint=f"intent-ctl grant {app.id} {ids}",
+        )
+
+
+def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -> tuple[sandbox.Op, ...]:
+    """The program itself, where neither the base nor a grant shows it. Raises HostError ``program-missing``."""
+    program = app.command[0]
+    fact = host.path(program)
+    if fact is None or fact.kind != "file":
+        how = dict(app.packages)
+        hint = "install it: " + " or ".join(f"`{tool} install {name}`" for tool, name in how.items()) if how else ""
+        message = f"`{program}`, which {app.name} starts, is not installed"
+        raise errors.HostError("program-missing", message, hint=hint)
+    shown = [op for op in ops if isinstance(op, sandbox.Bind)]
+    if any(paths.inside(program, op.dest) for op in shown) or program.startswith(("/bin/", "/sbin/")):
+        return ()
+    return (sandbox.Bind(source=fact.real, dest=program),)
+
+
+def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) -> sandbox.Sandbox:
+    share = next((op for op in ops if isinstance(op, sandbox.ShareNetwork)), None)
+    if share is None:
+        ops = _without_dns(grant, ops)
+    real_x11 = any(isinstance(op, sandbox.Env) and op.name == "DISPLAY" for op in ops)
+    app = grant.vetted.manifest.app
+    env = {op.name: op for op in ops if isinstance(op, sandbox.Env)}
+    return sandbox.Sandbox(
+        app_id=app.id,
+        lineage=grant.vetted.lineage,
+        mounts=_mounts(ops),
+        env=tuple(env[name] for name in sorted(env)),
+        passed=tuple({op.name: op for op in ops if isinstance(op, sandbox.Pass) and op.name not in env}.values()),
+        bus_rules=tuple(dict.fromkeys(op for op in ops if isinstance(op, sandbox.BusRule))),
+        links=tuple(op for op in ops if isinstance(op, sandbox.PrivateLink)),
+        share_network=share,
+        # libxcb tries the abstract socket first and gives up on EPERM, so the real display needs the scope off.
+        scoped=share is not None and not real_x11 and host.landlock >= network.LANDLOCK_SCOPES,
+        seccomp=seccomp.build(host.machine),
+        hostname=base.HOSTNAME,
+        make=tuple(sorted((op for op in ops if isinstance(op, sandbox.HostDirectory)), key=lambda op: op.path)),
+        terminal=app.interface == "terminal",
+        command=app.command,
+    )
+
+
+def _without_dns(grant: model.Grant, ops: list[sandbox.Op]) -> list[sandbox.Op]:
+    """Names without any network give nothing (SPEC §5.2)."""
+    names = {verdict.intent.id for verdict in grant.verdicts if verdict.intent.scope.kind == "dns"}
+    return [op for op in ops if op.because not in names]
+
+
+def _mounts(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Mount, ...]:
+    """One mount per destination, parents first; the wider access and the later writer win; what is implied is left out.
+
+    The laws that make it safe on every bubblewrap (SPEC §9.3): nothing is mounted below a directory the app can
+    write, and no mount point is made inside a host directory.
+    """
+    chosen: dict[str, sandbox.Mount] = {}
+    for op in ops:
+        if isinstance(op, sandbox.Mount) and not _narrower(op, chosen.get(op.dest)):
+            chosen[op.dest] = op
+    binds = [op for op in chosen.values() if isinstance(op, sandbox.Bind)]
+    kept = [op for op in chosen.values() if not any(_implied(op, bind) for bind in binds)]
+    return tuple(sorted(kept, key=lambda op: (paths.depth(op.dest), op.dest)))
+
+
+def _implied(op: sandbox.Mount, bind: sandbox.Bind) -> bool:
+    """Whether ``bind`` already shows what ``op`` would put below it. AssertionError where that would be unsafe."""
+    if op.dest == bind.dest or not paths.inside(op.dest, bind.dest):
+        return False
+    if bind.access is sandbox.Access.WRITE:
+        assert isinstance(op, sandbox.Bind | sandbox.Symlink), f"{op.dest} below the writable {bind.dest}"
+        return True
+    return isinstance(op, sandbox.Symlink)
+
+
+def _narrower(op: sandbox.Mount, other: sandbox.Mount | None) -> bool:
+    """Whether ``op`` must not replace ``other`` at the same destination."""
+    return (
+        isinstance(op, sandbox.Bind)
+        and isinstance(other, sandbox.Bind)
+        and op.access is sandbox.Access.READ
+        and other.access is sandbox.Access.WRITE
+    )

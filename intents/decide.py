@@ -1,0 +1,86 @@
+"""From answers to decisions, and from a settled delta to the grant that is compiled (SPEC §8.3, §8.4)."""
+
+from collections.abc import Mapping
+
+from intents import errors, model
+
+# The longest an answer may hold when nothing vouches for what a later start would run.
+UNSIGNED_SPANS = (model.Lifespan.ONCE, model.Lifespan.SESSION)
+
+
+def decisions(
+    intent: model.Intent,
+    parts: tuple[model.Scope, ...],
+    effect: model.Effect,
+    life: model.Life,
+    objects: Mapping[str, str],
+    *,
+    source: str,
+    now: model.Clock,
+) -> tuple[model.Decision, ...]:
+    """One decision per part, remembering where the places led when it was made."""
+    return tuple(
+        model.Decision(
+            intent_id=intent.id,
+            asked=part,
+            granted=part if effect is model.Effect.ALLOW else None,
+            life=life,
+            objects=tuple((place, objects.get(place, "")) for place in part.objects()),
+            source=source,
+            at=now.wall,
+        )
+        for part in parts
+    )
+
+
+def life(span: model.Lifespan, now: model.Clock, *, seconds: int = 0, trust: model.Trust) -> model.Life:
+    """A lifespan that begins now; ``seconds`` is the length of UNTIL. Raises DecisionError ``lifespan-unavailable``."""
+    if span is model.Lifespan.SESSION and not now.session:
+        raise errors.DecisionError(
+            "lifespan-unavailable", "`session` is not offered: there is no XDG_RUNTIME_DIR that ends with the login"
+        )
+    if trust is model.Trust.UNSIGNED and span not in UNSIGNED_SPANS:
+        raise errors.DecisionError(
+            "lifespan-unavailable", f"`{span}` is not offered for an unsigned app: the longest is `session`"
+        )
+    if span is model.Lifespan.UNTIL:
+        until, boottime = now.wall + seconds, now.boottime + seconds
+        return model.Life(span=span, until=until, until_boottime=boottime, boot_id=now.boot_id)
+    return model.Life(span=span, session=now.session if span is model.Lifespan.SESSION else "")
+
+
+def settle(delta: model.Delta) -> model.Grant:
+    """What this launch gets: all that live decisions grant and nothing else; what is open is not granted."""
+    return model.Grant(vetted=delta.vetted, verdicts=tuple(_verdict(change) for change in delta.changes))
+
+
+def _verdict(change: model.Change) -> model.Verdict:
+    return model.Verdict(intent=change.intent, granted=change.granted, because=_because(change))
+
+
+def _because(change: model.Change) -> str:
+    spans = tuple(dict.fromkeys(life.span for life in change.lives))
+    span = max(spans, key=list(model.Lifespan).index) if spans else None
+    until = {
+        model.Lifespan.ONCE: "for this start",
+        model.Lifespan.SESSION: "for this session",
+        model.Lifespan.UNTIL: "for a time",
+        model.Lifespan.FOREVER: "always",
+    }
+    held = until[span] if span else ""
+    match bool(change.granted), bool(change.denied), bool(change.open):
+        case True, False, False:
+            return f"you allowed it {held}"
+        case True, _, _:
+            return f"you allowed part of it {held}"
+        case False, True, False:
+            return f"you refused it {held}"
+        case _:
+            return "the place leads elsewhere now" if change.moved else "nobody has answered yet"
+
+
+def storable(delta: model.Delta) -> bool:
+    """Whether a plan may outlive this launch: every intent is settled by a decision longer than ONCE (SPEC §10.1)."""
+    return not delta.questions and all(
+        life.span is not model.Lifespan.ONCE for change in delta.changes for life in change.lives
+    )
