@@ -1,0 +1,288 @@
+"""What the journal says: entries, events, their hash chain and what they add up to (SPEC §8.5).
+
+Pure: takes rows and entries, gives events and state. The order of events is all there is; pins, decisions and heads
+are a fold over it, so that nothing can be stored that history does not explain.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import cast
+
+from intents import errors, kinds, model
+
+Row = tuple[int, int, str, str, str, str, str, str]  # seq, at, what, app, lineage, body, prev, hash
+Owner = tuple[str, str]  # app id, lineage
+
+NOTHING = "-"  # the hash before the first event
+
+
+class What(StrEnum):
+    """The things that happen."""
+
+    PIN = "pin"  # a publisher counts from now on
+    SERIAL = "serial"  # a newer manifest of the pinned publisher was seen
+    REKEY = "rekey"  # the user agreed to another key, or to a lower serial
+    DECISION = "decision"  # the user answered
+    FORGET = "forget"  # no earlier decision of this owner counts any more
+    PENDING = "pending"  # a question was due and nobody answered it
+    LAUNCH = "launch"
+    EXIT = "exit"
+
+
+_WHATS = frozenset(What)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Something to record: ``body`` holds its details as JSON values."""
+
+    what: What
+    app: str
+    lineage: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something recorded: an entry with its place in the journal and its time (seconds since the epoch)."""
+
+    seq: int
+    at: int
+    what: What
+    app: str
+    lineage: str
+    body: Mapping[str, object]
+
+
+def pinned(pin: model.Pin) -> Entry:
+    """The user, or a root-owned catalog, stands for this publisher from now on. ``since`` becomes the event's time."""
+    return _of_pin(What.PIN, pin)
+
+
+def raised(pin: model.Pin) -> Entry:
+    """The pinned publisher's manifest with this serial and digest was seen; a lower serial changes nothing."""
+    return _of_pin(What.SERIAL, pin)
+
+
+def rekeyed(pin: model.Pin) -> Entry:
+    """The user agreed to another key, or to a lower serial: the pin is this one, whatever it was."""
+    return _of_pin(What.REKEY, pin)
+
+
+def _of_pin(what: What, pin: model.Pin) -> Entry:
+    body = {"fingerprint": pin.fingerprint, "serial": pin.serial, "digest": pin.digest}
+    return Entry(what=what, app=pin.app_id, lineage=pin.lineage, body=body)
+
+
+def decided(app_id: str, lineage: str, decision: model.Decision) -> Entry:
+    """The user answered. ``at`` and ``seq`` of the decision are given by the journal."""
+    life = decision.life
+    body = {
+        "intent": decision.intent_id,
+        "asked": kinds.to_data(decision.asked),
+        "granted": None if decision.granted is None else kinds.to_data(decision.granted),
+        "life": {
+            "span": life.span.value,
+            "session": life.session,
+            "until": life.until,
+            "until_boottime": life.until_boottime,
+            "boot_id": life.boot_id,
+        },
+        "objects": [list(pair) for pair in decision.objects],
+        "source": decision.source,
+    }
+    return Entry(what=What.DECISION, app=app_id, lineage=lineage, body=body)
+
+
+def forgotten(app_id: str, lineage: str) -> Entry:
+    """No earlier decision counts any more; pins and serials stay."""
+    return Entry(what=What.FORGET, app=app_id, lineage=lineage, body={})
+
+
+def unanswered(app_id: str, lineage: str) -> Entry:
+    """A question was shown or due and nobody answered it: not a decision."""
+    return Entry(what=What.PENDING, app=app_id, lineage=lineage, body={})
+
+
+def canonical(body: Mapping[str, object]) -> str:
+    """The one JSON text of ``body``: ASCII, keys sorted, no spaces, so without line breaks."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def chained(seq: int, at: int, entry: Entry, prev: str) -> Row:
+    """The row that records ``entry`` behind the event with hash ``prev``. Raises ValueError for what is no entry."""
+    if not (entry.app + entry.lineage).isprintable():
+        raise ValueError(f"not an app and its lineage: {entry.app!r} {entry.lineage!r}")
+    content = (seq, at, entry.what.value, entry.app, entry.lineage, canonical(entry.body), prev)
+    return (*content, _digest(content))
+
+
+def _digest(content: tuple[object, ...]) -> str:
+    # One line per column: no column can hold a line break, so no two rows give the same lines.
+    return hashlib.sha256("\n".join(map(str, content)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def checked(row: tuple[object, ...]) -> Row:
+    """The same row of the database. Raises ValueError when it is not what was written."""
+    match row:
+        case (int(), int(), str(what), str(), str(), str(), str(), str(digest)):
+            if what in _WHATS and _digest(row[:-1]) == digest:
+                return cast(Row, row)
+    raise ValueError("the row is not what was written")
+
+
+def read_event(row: Row) -> Event:
+    """The event in a checked row."""
+    seq, at, what, app, lineage, body = row[:6]
+    return Event(seq=seq, at=at, what=What(what), app=app, lineage=lineage, body=json.loads(body))
+
+
+class History:
+    """What the events so far add up to; ``take`` them in order."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.tail = NOTHING  # hash of the newest event
+        self.pins: dict[str, model.Pin] = {}
+        self._decided: dict[Owner, list[Row]] = {}  # read when asked for: most apps are not
+        self._pending: dict[Owner, int] = {}
+        self._heads: dict[Owner, tuple[int, str]] = {}
+
+    def take(self, row: tuple[object, ...]) -> None:
+        """Go on by one row. Raises ValueError when it does not follow the last one or is not what was written."""
+        seq, _, what, app, lineage, _, prev, digest = known = checked(row)
+        if seq != self.seq + 1 or prev != self.tail:
+            raise ValueError("the row does not follow the one before it")
+        owner = app, lineage
+        match what:
+            case What.PIN | What.REKEY:
+                self._take_pin(read_event(known))
+                self._heads[app, ""] = seq, digest
+            case What.SERIAL:
+                self._take_pin(read_event(known))
+            case What.DECISION:
+                self._decided.setdefault(owner, []).append(known)
+                self._pending.pop(owner, None)
+                self._heads[owner] = seq, digest
+            case What.FORGET:
+                self._decided.pop(owner, None)
+                self._pending.pop(owner, None)
+                self._heads[owner] = seq, digest
+            case What.PENDING:
+                self._pending[owner] = self._pending.get(owner, 0) + 1
+            case What.LAUNCH | What.EXIT:
+                pass
+        self.seq, self.tail = seq, digest
+
+    def _take_pin(self, event: Event) -> None:
+        pin = _read_pin(event)
+        old = self.pins.get(event.app)
+        if event.what is not What.REKEY and old is not None and old.lineage == pin.lineage:
+            # The serial only rises, and the agreement is as old as it was.
+            pin = replace(pin if pin.serial > old.serial else old, since=old.since)
+        elif event.what is What.SERIAL:
+            return
+        self.pins[event.app] = pin
+
+    def apps(self) -> tuple[Owner, ...]:
+        """(app id, lineage) of everything with a pin or a decision, sorted."""
+        pinned_apps = {(pin.app_id, pin.lineage) for pin in self.pins.values()}
+        return tuple(sorted(pinned_apps | self._decided.keys()))
+
+    def head(self, app_id: str, lineage: str) -> str:
+        """The hash of the newest event that what is granted to the app depends on, or ``-``.
+
+        Pins and new keys count for every lineage of the app id: after them no compiled plan of it may be used.
+        """
+        return max(self._heads.get((app_id, lineage), (0, NOTHING)), self._heads.get((app_id, ""), (0, NOTHING)))[1]
+
+    def pending(self, app_id: str, lineage: str) -> int:
+        """How many questions of the app went unanswered since the last answer."""
+        return self._pending.get((app_id, lineage), 0)
+
+    def decisions(self, app_id: str, lineage: str) -> tuple[tuple[model.Decision, ...], tuple[int, ...]]:
+        """(decisions that can be read, oldest first; seq of those that cannot).
+
+        What is older than an unreadable decision of its kind is left out as well: it may have taken that back.
+        """
+        readable: list[model.Decision] = []
+        unreadable: list[int] = []
+        blocked: set[str] = set()
+        for event in map(read_event, reversed(self._decided.get((app_id, lineage), []))):
+            kind = _kind(event)
+            if "" in blocked:
+                break
+            if kind in blocked:
+                continue
+            try:
+                readable.append(_read_decision(event))
+            except (errors.ManifestError, KeyError, TypeError, ValueError):
+                unreadable.append(event.seq)
+                blocked.add(kind)
+        return tuple(reversed(readable)), tuple(reversed(unreadable))
+
+
+def _read_pin(event: Event) -> model.Pin:
+    match event.body:
+        case {"fingerprint": str(fingerprint), "serial": int(serial), "digest": str(digest)}:
+            return model.Pin(
+                app_id=event.app,
+                lineage=event.lineage,
+                fingerprint=fingerprint,
+                serial=serial,
+                digest=digest,
+                since=event.at,
+            )
+    raise ValueError("the pin cannot be read")
+
+
+def _kind(event: Event) -> str:
+    match event.body:
+        case {"asked": {"kind": str(kind)}}:
+            return kind
+    return ""
+
+
+def _read_decision(event: Event) -> model.Decision:
+    match event.body:
+        case {
+            "intent": str(intent_id),
+            "asked": dict(asked),
+            "granted": dict() | None as granted,
+            "life": dict(life),
+            "objects": list(objects),
+            "source": str(source),
+        }:
+            return model.Decision(
+                intent_id=intent_id,
+                asked=kinds.from_data(asked),
+                granted=None if granted is None else kinds.from_data(granted),
+                life=_read_life(life),
+                objects=tuple((str(place), str(path)) for place, path in objects),
+                source=source,
+                at=event.at,
+                seq=event.seq,
+            )
+    raise ValueError("the decision cannot be read")
+
+
+def _read_life(body: Mapping[str, object]) -> model.Life:
+    match body:
+        case {
+            "span": str(span),
+            "session": str(session),
+            "until": int(until),
+            "until_boottime": int(until_boottime),
+            "boot_id": str(boot_id),
+        }:
+            return model.Life(
+                span=model.Lifespan(span),
+                session=session,
+                until=until,
+                until_boottime=until_boottime,
+                boot_id=boot_id,
+            )
+    raise ValueError("the lifespan cannot be read")
