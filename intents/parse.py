@@ -111,9 +111,8 @@ class _Reader:
         except RecursionError as error:
             raise self._error("toml-syntax", "the tables or arrays are nested too deeply", ()) from error
         except ValueError as error:  # TOMLDecodeError, and int() on thousands of digits
-            said = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
-            why, line = (said[1], int(said[2] or 0)) if said else ("a number has too many digits", 0)
-            line = line or (self._text.count("\n") + 1 if said else 1)
+            found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", str(error), re.DOTALL)
+            why, line = (found[1], int(found[2] or self._text.count("\n") + 1)) if found else ("too many digits", 1)
             raise self._error("toml-syntax", f"the file is not TOML 1.0: {paths.printable(why)}", (), line) from error
 
     def _app(self, table: dict[str, object]) -> model.App:
@@ -302,9 +301,13 @@ def _items(value: object) -> list[object]:
 
 
 def _named(message: str, keys: Mapping[str, object]) -> str:
-    """The scope key that a kind's message names first, in backquotes, or empty."""
-    quoted = [(message.find(f"`{paths.printable(key)}`"), key) for key in keys]
-    return min((place, key) for place, key in (*quoted, (len(message), "")) if place >= 0)[1]
+    """The scope key that a kind's message quotes first, by its name or by a value of it; or empty."""
+    found = []
+    for key, value in keys.items():
+        for quoted in (key, *(item for item in _items(value) if isinstance(item, str))):
+            place = message.find(f"`{paths.printable(quoted)}`")
+            found += [(place, key)] if place >= 0 else []
+    return min(found, default=(0, ""))[1]
 
 
 def _did_you_mean(key: str, allowed: tuple[str, ...]) -> str:
