@@ -1,0 +1,263 @@
+"""A terminal as an emulator makes it, with a program on it; and the commands that the relay's tests type there.
+
+The relay is copied out of the checkout, so that an unprivileged account can start it wherever the checkout lies.
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+PATIENCE = 10.0  # seconds until a test gives up; nothing passes or fails by being slower than that
+PROMPT = "READY> "
+
+RELAY = """#!/usr/bin/python3 -IS
+import os, sys
+sys.path.insert(0, {place!r})
+from broker import relay
+status = relay.run(lambda: os.execvp(sys.argv[1], sys.argv[1:]))
+open({share!r} + "/status", "w").write(str(status))
+sys.exit(status)
+"""
+BWRAP = "--unshare-all --die-with-parent --ro-bind / / --dev /dev --proc /proc --bind {share} {share}"
+SCRIPTS = {
+    "relay": RELAY,
+    "boxed": "#!/bin/sh\nexec relay bwrap " + BWRAP + ' -- /usr/bin/env --default-signal=INT,QUIT "$@"\n',
+    "bare": "#!/bin/sh\nexec bwrap " + BWRAP + ' -- "$@"\n',
+    "bare-session": "#!/bin/sh\nexec bwrap --new-session " + BWRAP + ' -- "$@"\n',
+}
+
+
+def accounts() -> list[str]:
+    """The accounts to test as: the own one and, for root, an ordinary one."""
+    if os.geteuid() != 0:
+        return [pwd.getpwuid(os.geteuid()).pw_name]
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return ["root", "tester" if "tester" in names else "nobody"]
+
+
+class Desk:
+    """A directory of commands for one account, and the terminals opened there."""
+
+    def __init__(self, account: str) -> None:
+        self.account = pwd.getpwnam(account)
+        self.place = Path(tempfile.mkdtemp(prefix="relay-"))
+        self.place.chmod(0o755)
+        self.share = self.place / "share"
+        self.share.mkdir()
+        os.chown(self.share, self.account.pw_uid, self.account.pw_gid)
+        (self.place / "broker").mkdir()
+        for name in ("__init__.py", "relay.py", "monitor.py"):
+            shutil.copy(CHECKOUT / "broker" / name, self.place / "broker" / name)
+        shutil.copytree(CHECKOUT / "intents", self.place / "intents", ignore=shutil.ignore_patterns("__pycache__"))
+        for name, text in SCRIPTS.items():
+            script = self.place / name
+            script.write_text(text.format(place=str(self.place), share=str(self.share)))
+            script.chmod(0o755)
+        for file in self.place.rglob("*"):
+            if file != self.share:
+                file.chmod(0o755)
+        self.terminals: list[Terminal] = []
+
+    def open(self, *command: str, size: tuple[int, int] = (24, 80), owned: bool = True) -> "Terminal":
+        """A terminal on which ``command`` runs; owned: its device belongs to the account, as after a login."""
+        environment = {
+            "PATH": f"{self.place}:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(self.share),
+            "TERM": "xterm",
+            "LANG": "C.UTF-8",
+            "PS1": PROMPT,
+            "S": str(self.share),
+        }
+        terminal = Terminal(command, self.account, environment, size, owned=owned)
+        self.terminals.append(terminal)
+        return terminal
+
+    def shell(self, *options: str) -> "Terminal":
+        """A terminal with an interactive bash that shows its prompt."""
+        terminal = self.open("/bin/bash", "--norc", "--noprofile", *(options or ("--noediting",)), "-i")
+        terminal.expect(PROMPT)
+        return terminal
+
+    def file(self, name: str) -> str:
+        """What a file in the shared directory holds; empty while there is none."""
+        try:
+            return (self.share / name).read_text()
+        except FileNotFoundError:
+            return ""
+
+    def close(self) -> None:
+        for terminal in self.terminals:
+            terminal.close()
+        shutil.rmtree(self.place)
+
+
+class Terminal:
+    """The emulator's side: what is typed, what is shown, modes, size, and whose turn it is."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        account: pwd.struct_passwd,
+        environment: dict[str, str],
+        size: tuple[int, int],
+        *,
+        owned: bool,
+    ) -> None:
+        self.master, slave = os.openpty()
+        self.resize(*size)
+        if owned:
+            os.chown(os.ttyname(slave), account.pw_uid, -1)
+        self.shown = ""
+        root = os.geteuid() == 0
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=environment,
+            cwd="/",
+            user=account.pw_uid if root else None,
+            group=account.pw_gid if root else None,
+            extra_groups=[] if root else None,
+        )
+        os.close(slave)
+        os.set_blocking(self.master, False)
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def modes(self) -> list[object]:
+        return termios.tcgetattr(self.master)
+
+    def foreground(self) -> int:
+        return os.tcgetpgrp(self.master)
+
+    def send(self, text: str) -> None:
+        """Type ``text``, reading along what is shown."""
+        data = text.encode()
+        deadline = time.monotonic() + PATIENCE
+        while data:
+            assert time.monotonic() < deadline, f"nobody takes what is typed; shown: {self.shown[-2000:]!r}"
+            readable, writable, _ = select.select([self.master], [self.master], [], 1)
+            if readable:
+                self.read()
+            if writable:
+                data = data[os.write(self.master, data[:1024]) :]
+
+    def line(self, text: str) -> None:
+        """Type a line that nobody echoes now."""
+        self.send(text + "\n")
+
+    def command(self, text: str) -> None:
+        """Type a line at a shell's prompt and skip its echo, so that only what it prints is expected."""
+        self.line(text)
+        self.expect(re.escape(text) + "\r\n")
+
+    def read(self) -> bool:
+        """Take in what is shown; whether anybody can still show more."""
+        try:
+            self.shown += os.read(self.master, 65536).decode(errors="replace")
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def expect(self, pattern: str) -> "re.Match[str]":
+        """Wait until ``pattern`` (a regular expression) is shown; forget everything up to its end."""
+        found: list[re.Match[str]] = []
+
+        def shown() -> bool:
+            found.extend(re.finditer(pattern, self.shown))
+            return bool(found)
+
+        self.until(shown, f"{pattern!r} was not shown")
+        self.shown = self.shown[found[0].end() :]
+        return found[0]
+
+    def prompt(self) -> str:
+        """Wait for the shell's prompt; return what was shown before it."""
+        return self.expect(f"(?s)(.*?){PROMPT}")[1]
+
+    def until(self, condition: Callable[[], object], complaint: str = "") -> None:
+        """Wait until ``condition`` holds, reading along what is shown."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"{complaint}; shown: {self.shown[-2000:]!r}"
+            if select.select([self.master], [], [], 0.02)[0] and not self.read():
+                time.sleep(0.02)
+
+    def wait(self) -> int:
+        """The exit status of the command, once it has ended; negative for a signal."""
+
+        self.until(lambda: self.process.poll() is not None, "the command did not end")
+        while select.select([self.master], [], [], 0)[0] and self.read():
+            pass
+        return int(self.process.returncode)
+
+    def hang_up(self) -> None:
+        """Close the emulator's window."""
+        os.close(self.master)
+        self.master = -1
+
+    def close(self) -> None:
+        if self.master >= 0:
+            self.hang_up()
+        for process in session(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.process.wait()
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """Each process: its id and the fields of /proc/PID/stat after the name (state, parent, group, session, …)."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                yield int(entry), Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session."""
+    return [process for process, fields in processes() if fields[3] == str(leader)]
+
+
+def named(mark: str) -> list[int]:
+    """The processes, zombies excepted, that have ``mark`` as an argument."""
+    found = []
+    for process, fields in processes():
+        try:
+            arguments = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if fields[0] != "Z" and mark.encode() in arguments and process != os.getpid():
+            found.append(process)
+    return found
+
+
+
+
+def child_of(parent: int) -> int:
+    """The one process that ``parent`` started."""
+    return next(process for process, fields in processes() if fields[1] == str(parent))
+
+
+def work(process: int) -> tuple[int, str]:
+    """How much a process has done: clock ticks on the processor, and bytes read and written."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]), Path(f"/proc/{process}/io").read_text()
