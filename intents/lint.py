@@ -1,0 +1,233 @@
+"""Advice for authors: what is valid in a manifest, and yet will be refused by careful users or help nobody (SPEC §3.4).
+
+``lint`` takes a parsed manifest and returns findings; it looks at no machine and raises nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from intents import model, paths, text
+from intents.kinds import dbus, display, dns, network, path
+
+# code -> (why it matters, what to write instead)
+RULES = {
+    "alias-of-a-program": (
+        "Whoever types the alias means the program that is known by that name.",
+        "Use an alias that is the app's own name.",
+    ),
+    "dns-without-network": (
+        "Server names are of no use without a network: nothing is given for this intent.",
+        "Remove the intent, or add one of kind `network`.",
+    ),
+    "network-without-dns": (
+        "Without names the app reaches servers only by their addresses, which is hardly what it means to do.",
+        "Add an intent of kind `dns`, `scope = \"any\"`.",
+    ),
+    "network-beside-files": (
+        "Together they let the app send those files anywhere; users are told so.",
+        "Ask for the directory the app keeps its own files in, or do without one of the two.",
+    ),
+    "no-consequence": (
+        "Users refuse what they see no loss in; a stated loss is how they decide.",
+        "Add `if_denied`: what stops working, in one sentence.",
+    ),
+    "mixed-scripts": (
+        "Look-alike letters of another script are how one app takes another's name; users are warned.",
+        "Write the name in the letters of one script.",
+    ),
+    "powerful-name": (
+        "Through this name an app reaches far beyond itself.",
+        "Ask for the single method you need with `call`, or do without.",
+    ),
+    "program-out-of-sight": (
+        "A sandbox shows the programs of the system, and nothing else that is not granted.",
+        "Install the program below /usr, or ask to read its directory.",
+    ),
+    "reason-says-nothing": (
+        "Users are told what the kind gives in our own words; the reason must say what the app does with it.",
+        "Say what the user gets: \"Download exchange rates.\"",
+    ),
+    "required-risk": (
+        "Users can only give this or not start the app at all, and careful ones will not start it.",
+        "Write `optional = true` if the app starts without it, and say what is lost in `if_denied`.",
+    ),
+    "sensitive-place": (
+        "It holds keys, passwords, history or files that other programs run; such a grant is critical.",
+        "Ask for the one file the app needs, or keep the app's own data in its own directories.",
+    ),
+    "talk-not-call": (
+        "All that the program behind the name offers is given, on all its names.",
+        "List the methods: `call = [\"NAME=INTERFACE.METHOD@/PATH\"]`.",
+    ),
+    "wide-place": (
+        "It holds far more than one app's files.",
+        "Ask for one directory below it, such as `xdg-documents/Sheets`.",
+    ),
+    "window-without-display": (
+        "The app says that it shows windows, and asks for no display to show them on.",
+        "Add an intent of kind `display`, or write `interface = \"terminal\"`.",
+    ),
+    "x11-host": (
+        "X11 lets every program read all keys and see all windows: the grant equals no sandbox.",
+        "Use `protocol = \"wayland\"` where the program can.",
+    ),
+}
+
+# Programs that people and scripts start by name; an alias of theirs would stand in for them.
+COMMON_PROGRAMS = {
+    "apt", "bash", "bc", "cat", "cd", "chmod", "chown", "cp", "curl", "dash", "dd", "df", "dnf", "doas", "docker",
+    "du", "echo", "emacs", "env", "find", "firefox", "git", "gpg", "grep", "htop", "kill", "less", "ln", "login",
+    "ls", "make", "man", "mkdir", "more", "mount", "mv", "nano", "open", "pacman", "passwd", "perl", "pip", "pkexec",
+    "podman", "ps", "python", "python3", "rm", "rmdir", "rsync", "scp", "sed", "sh", "sort", "ssh", "stat", "su",
+    "sudo", "systemctl", "tail", "tar", "tee", "test", "top", "touch", "vi", "vim", "wget", "which", "who", "xargs",
+    "xdg-open", "zsh",
+}  # fmt: skip
+
+# name -> what it reaches; those that undo the sandbox altogether are refused by the kind itself.
+POWERFUL_NAMES = {
+    "org.a11y": "reads and works the windows of other programs",
+    "org.bluez": "controls Bluetooth devices",
+    "org.fedoraproject.FirewallD1": "changes the firewall",
+    "org.freedesktop.FileManager1": "makes the file manager open places",
+    "org.freedesktop.NetworkManager": "changes the network and knows its passwords",
+    "org.freedesktop.UDisks2": "mounts and erases disks",
+    "org.gnome.SessionManager": "ends the session and starts programs in it",
+    "org.gnome.SettingsDaemon": "works the desktop's settings",
+    "org.gnome.Terminal": "runs commands in a terminal",
+    "org.gtk.vfs": "opens files and servers for the app",
+    "org.kde.kded5": "loads modules into the desktop",
+    "org.kde.kded6": "loads modules into the desktop",
+    "org.kde.klauncher5": "starts programs",
+    "org.libvirt": "controls virtual machines",
+}
+
+_WIDE_BELOW_HOME = ("", ".config", ".local", ".local/share", ".local/state", ".cache", ".var")
+_WIDE_ABSOLUTE = ("/boot", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/var", "/var/lib", "/var/log")
+_BASE = {"xdg-config": ".config", "xdg-data": ".local/share", "xdg-state": ".local/state", "xdg-cache": ".cache"}
+# Words that may stand in a reason without saying anything beyond what the kind says.
+_FILLER = {
+    "a", "access", "accessing", "acquire", "all", "allow", "allows", "an", "and", "any", "app", "application", "be",
+    "can", "connect", "connection", "for", "full", "give", "grant", "have", "host", "in", "intent", "internet", "is",
+    "it", "its", "must", "need", "needed", "needs", "network", "networking", "of", "on", "permission", "permissions",
+    "please", "program", "require", "required", "requires", "s", "so", "that", "the", "this", "to", "use", "used",
+    "uses", "using", "want", "wants", "with", "work", "works",
+}  # fmt: skip
+_KIND_WORDS = {
+    "network": {"online", "servers", "web"},
+    "dns": {"dns", "names", "name", "server", "resolve", "resolver"},
+    "path": {"read", "write", "file", "files", "folder", "folders", "directory", "directories", "home", "documents"},
+    "display": {"display", "wayland", "x11", "screen", "x"},
+    "dbus": {"dbus", "bus", "d", "session", "system", "talk", "call"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One piece of advice. ``subject`` is the intent's id, or empty for the app; the rest are single sentences."""
+
+    code: str
+    subject: str
+    sentence: str
+
+    @property
+    def why(self) -> str:
+        """Why it matters."""
+        return RULES[self.code][0]
+
+    @property
+    def instead(self) -> str:
+        """What to write instead."""
+        return RULES[self.code][1]
+
+
+def lint(manifest: model.Manifest) -> tuple[Finding, ...]:
+    """All findings: those about the app first, then intent by intent in the manifest's order."""
+    found = [Finding(code=code, subject="", sentence=sentence) for code, sentence in _app(manifest)]
+    for intent in manifest.intents:
+        said = (*_words(intent), *_scope(intent, manifest))
+        found += [Finding(code=code, subject=intent.id, sentence=sentence) for code, sentence in said]
+    return tuple(found)
+
+
+def _app(manifest: model.Manifest) -> Iterator[tuple[str, str]]:
+    app = manifest.app
+    if text.mixed(app.name):
+        yield "mixed-scripts", f"`{app.name}` mixes {' and '.join(text.scripts(app.name)).lower()} letters"
+    for alias in app.aliases:
+        if alias in COMMON_PROGRAMS:
+            yield "alias-of-a-program", f"the alias `{alias}` is the name of a well-known program"
+    if app.interface == "window" and not any(isinstance(i.scope, display.Display) for i in manifest.intents):
+        yield "window-without-display", f"`{app.id}` has `interface = \"window\"` and no display"
+    program = app.command[0]
+    shown = (i.scope.place for i in manifest.intents if isinstance(i.scope, path.Path))
+    system = any(paths.inside(program, root) for root in paths.SYSTEM_ROOTS)
+    if not system and not any(place.contains(paths.parse_place(program)) for place in shown):
+        yield "program-out-of-sight", f"`{program}` lies where the sandbox shows nothing"
+
+
+def _words(intent: model.Intent) -> Iterator[tuple[str, str]]:
+    words = "".join(char if char.isalnum() else " " for char in intent.reason.casefold()).split()
+    if set(words) <= _FILLER | _KIND_WORDS.get(intent.scope.kind, set()):
+        yield "reason-says-nothing", f"the reason of `{intent.id}` says no more than its kind: `{intent.reason}`"
+    if intent.optional and not intent.if_denied:
+        yield "no-consequence", f"`{intent.id}` is optional and does not say what is lost without it"
+
+
+def _scope(intent: model.Intent, manifest: model.Manifest) -> Iterator[tuple[str, str]]:
+    scope = intent.scope
+    others = [type(other.scope) for other in manifest.intents]
+    risky = isinstance(scope, network.Network)
+    if isinstance(scope, network.Network) and dns.Dns not in others:
+        yield "network-without-dns", f"`{intent.id}` asks for the network, and no intent for server names"
+    if isinstance(scope, dns.Dns) and network.Network not in others:
+        yield "dns-without-network", f"`{intent.id}` asks for server names, and no intent for a network"
+    if isinstance(scope, display.Display) and scope.protocol == display.X11_HOST:
+        risky = True
+        yield "x11-host", f"`{intent.id}` asks for the real X11 display"
+    if isinstance(scope, path.Path):
+        findings = list(_place(intent.id, scope, network.Network in others))
+        risky = bool(findings) or scope.access != "read"
+        yield from findings
+    if isinstance(scope, dbus.Dbus):
+        risky = any(rule.verb == "talk" for rule in scope.rules)
+        yield from _rules(intent.id, scope)
+    if risky and not intent.optional:
+        yield "required-risk", f"`{intent.id}` asks for much, and the app does not start without it"
+
+
+def _place(intent: str, scope: path.Path, connected: bool) -> Iterator[tuple[str, str]]:
+    place = scope.place
+    below = _below_home(place)
+    if below in _WIDE_BELOW_HOME or place.text in (*_WIDE_ABSOLUTE, *paths.USER_DIRECTORIES):
+        yield "wide-place", f"`{intent}` asks for the whole of `{place.text}`"
+        if connected:
+            yield "network-beside-files", f"`{intent}` asks for `{place.text}` beside the whole network"
+    names = path.SENSITIVE_READ if scope.access == "read" else (*path.SENSITIVE_READ, *path.SENSITIVE_WRITE)
+    if below and any(paths.inside(f"/{below}", f"/{name}") for name in names):
+        yield "sensitive-place", f"`{intent}` asks for `{place.text}`, which other programs rely on"
+    if place.text in path.DAEMON_SOCKETS:
+        yield "sensitive-place", f"`{intent}` asks for `{place.text}`, which runs programs for whoever may talk to it"
+
+
+def _below_home(place: paths.Place) -> str | None:
+    """The place's path relative to the home directory, where the text alone tells it."""
+    if place.root == "home":
+        return "/".join(place.parts)
+    return "/".join((_BASE[place.root], *place.parts)) if place.root in _BASE else None
+
+
+def _rules(intent: str, scope: dbus.Dbus) -> Iterator[tuple[str, str]]:
+    for rule in scope.rules:
+        if rule.verb in ("see", "own"):
+            continue
+        name = rule.name.removesuffix(".*")
+        reach = next((said for known, said in POWERFUL_NAMES.items() if paths.inside(_tree(name), _tree(known))), "")
+        if rule.verb == "talk" or "=*" in rule.operand:
+            yield "talk-not-call", f"`{intent}` asks for all of `{rule.name}`"
+        if reach:
+            yield "powerful-name", f"`{rule.name}` {reach}"
+
+
+def _tree(name: str) -> str:
+    """A bus name as a path, so that ``inside`` tells which names lie below which."""
+    return "/" + name.replace(".", "/")
