@@ -1,0 +1,222 @@
+"""The layering rule, checked with ``ast`` alone: every import points down, the core is pure, the launch path bare."""
+
+import ast
+import pathlib
+import sys
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Lowest row first. A module may import only from lower rows of its own package; modules of one row stand apart.
+LAYERS = {
+    "intents": (
+        "errors plan",
+        "paths",
+        "text keys locate",
+        "sandbox facts",
+        "model",
+        "kinds.network kinds.dns kinds.path kinds.display kinds.dbus",
+        "kinds",
+        "sign seccomp base",
+        "diff trust parse",
+        "compiler decide",
+        "bwrap",
+        "authoring lint explain",
+        "author",
+    ),
+    "broker": (
+        "monitor",
+        "relay",
+        "launch",
+        "wayland bus state guards history programs userdirs",
+        "journal catalog host plans doctor_proxy",
+        "prompts app",
+        "ui.wording ui.keys ui.tty",
+        "ui.sheet",
+        "ui.terminal ui.plain ui.scripted",
+        "ui.choose",
+        "ui",
+        "session",
+        "commands doctor describe",
+        "run ctl",
+    ),
+}
+RANK = {f"{top}.{name}": rank for top, rows in LAYERS.items() for rank, row in enumerate(rows) for name in row.split()}
+EMPTY = {"intents", "broker", "broker.ui"}  # packages whose __init__ runs on every launch, or has nothing to say
+EFFECTS = {
+    *("os", "io", "pathlib", "shutil", "tempfile", "subprocess", "socket", "select", "ctypes"),
+    *("time", "random", "secrets", "sqlite3", "logging"),
+}
+EFFECTFUL_CALLS = {"open", "print", "input", "breakpoint", "exit", "quit"}
+IMPURE = {"intents.author"}  # the outer shell of the pure package: its command line
+ONLY_IN = {
+    "prompt_toolkit": {"broker.ui.terminal", "broker.ui.plain"},
+    "tomlkit": {"intents.authoring"},
+    "cryptography": {"intents.sign"},
+    "sqlite3": {"broker.journal"},
+}
+ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches verify nothing
+# The warm launch path: what each module may import when it is loaded, and what only inside a function.
+_BARE_STDLIB = {"os", "sys", "_signal", "fcntl", "termios", "select"}
+BARE: dict[str, tuple[set[str], set[str]]] = {
+    "intents.errors": (set(), set()),
+    "intents.plan": (set(), set()),
+    "broker.monitor": (_BARE_STDLIB, set()),
+    "broker.relay": (_BARE_STDLIB | {"broker.monitor"}, {"intents.errors"}),
+    "broker.launch": (_BARE_STDLIB | {"intents.plan"}, {"_socket", "ctypes", "time", "broker.relay", "intents.errors"}),
+    "broker.run": (_BARE_STDLIB | {"pwd", "intents.plan", "broker.launch"}, {"broker.*", "intents.*"}),
+}
+TYPING = "TYPE_CHECKING"
+FILES = sorted(path for top in LAYERS for path in (ROOT / top).rglob("*.py"))
+
+
+def name_of(path: pathlib.Path) -> str:
+    """The dotted module name of a source file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def walk(node: ast.AST, function: str = "") -> Iterator[tuple[ast.AST, str]]:
+    """Every node below ``node`` with the outermost function around it: "" for none, TYPING for what never runs."""
+    for child in ast.iter_child_nodes(node):
+        inside = function
+        if isinstance(child, ast.If) and ast.unparse(child.test) == TYPING:
+            inside = TYPING
+        elif not inside and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = child.name
+        yield child, inside
+        yield from walk(child, inside)
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Every imported module with the function it is imported in, as ``walk`` names it."""
+    for node, function in walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, function) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                yield "." * node.level, function
+            for alias in node.names if node.module else ():
+                full = f"{node.module}.{alias.name}"
+                yield (str(node.module) if node.module in RANK and full not in RANK else full), function
+
+
+def fault_of_import(me: str, target: str, function: str) -> str:
+    """What is wrong with ``me`` importing ``target`` inside ``function`` ("" = at module level); "" if nothing is."""
+    top = target.partition(".")[0]
+    if not top:
+        return "imports are absolute"
+    if me in BARE and function != TYPING:
+        loaded, late = BARE[me]
+        if target not in loaded and not (function and (target in late or f"{top}.*" in late)):
+            return f"the launch path stays bare but imports {target}"
+    if me not in ONLY_IN.get(top, {me}):
+        return f"{top} belongs to {', '.join(sorted(ONLY_IN[top]))}"
+    if top in ONLY_INSIDE_FUNCTIONS and not function:
+        return f"{top} is imported inside functions only"
+    if top in LAYERS:
+        if me.startswith("intents") and top == "broker":
+            return f"intents never imports {target}"
+        if target not in RANK and not (target in EMPTY and function):
+            return f"{target} is not a module with a layer"
+        if me.partition(".")[0] == top and RANK.get(target, -1) >= RANK[me]:
+            return f"{target} is not below {me}"
+        return ""
+    if me.startswith("intents") and me not in IMPURE and top in EFFECTS:
+        return f"the core is pure but imports {target}"
+    if top not in sys.stdlib_module_names and top not in ONLY_IN:
+        return f"{top} is neither ours, nor the standard library's, nor a declared dependency"
+    return ""
+
+
+def faults_of_calls(me: str, tree: ast.Module) -> Iterator[str]:
+    """Effects without an import: printing and exiting are for main(), and nothing is imported by a computed name."""
+    for node, function in walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in {"__import__", "exec", "eval", "importlib.import_module"}:
+                yield f"{name}() hides what is imported or run"
+            if name in {"print", "sys.exit", "exit", "quit"} and function not in {"", "main"}:
+                yield f"{name}() outside main()"
+            elif me.startswith("intents") and me not in IMPURE and name in EFFECTFUL_CALLS:
+                yield f"the core is pure but calls {name}()"
+        elif isinstance(node, ast.Raise) and "SystemExit" in ast.unparse(node) and function != "main":
+            yield "SystemExit outside main()"
+
+
+def faults(me: str, source: str) -> list[str]:
+    """Everything that is wrong with the module ``me`` of this source, as sentences; empty when it keeps the rules."""
+    tree = ast.parse(source)
+    found = list(imports(tree))
+    if me in EMPTY:
+        return [f"{me}/__init__.py runs on every launch and imports nothing"] if found else []
+    if me not in RANK:
+        return [f"give the new module {me} a row in LAYERS"]
+    return [*filter(None, (fault_of_import(me, *each) for each in found)), *faults_of_calls(me, tree)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_import_points_down(path: pathlib.Path) -> None:
+    assert faults(name_of(path), path.read_text("utf-8")) == []
+
+
+PLANTED = {
+    "an effect in the core": ("intents.compiler", "import os"),
+    "an effect in the core, late": ("intents.decide", "def now():\n    from time import time\n    return time()"),
+    "an effect without an import": ("intents.parse", "def read(path):\n    return open(path).read()"),
+    "the world below the core": ("intents.decide", "from broker import journal"),
+    "an import upwards": ("intents.model", "from intents import parse"),
+    "an import sideways": ("intents.kinds.path", "from intents.kinds import dbus"),
+    "an import upwards in broker": ("broker.catalog", "from broker.session import start"),
+    "a front-end that knows another": ("broker.ui.plain", "from broker.ui import terminal"),
+    "an import upwards for its types": ("intents.model", "if TYPE_CHECKING:\n    from intents import parse"),
+    "a relative import": ("intents.model", "from . import paths"),
+    "a relative import of a name": ("intents.model", "from .paths import Place"),
+    "a screen library far from the screen": ("broker.session", "def ask():\n    import prompt_toolkit.layout"),
+    "an editor far from the author": ("intents.lint", "import tomlkit"),
+    "cryptography at start": ("intents.sign", "from cryptography.exceptions import InvalidSignature"),
+    "cryptography elsewhere": ("broker.catalog", "def f():\n    import cryptography"),
+    "a second database": ("broker.catalog", "import sqlite3"),
+    "a foreign package": ("broker.host", "import requests"),
+    "a fat executor": ("broker.launch", "import json"),
+    "a fat entry point": ("broker.run", "import argparse"),
+    "the cold path at start": ("broker.run", "from broker import session"),
+    "a plan that imports": ("intents.plan", "import struct"),
+    "errors that import": ("intents.errors", "from dataclasses import dataclass"),
+    "a package that imports": ("intents", "import dataclasses"),
+    "a new module": ("broker.surprise", ""),
+    "a module that is not there": ("broker.session", "from broker.surprise import thing"),
+    "a computed import": ("broker.session", "def f(name):\n    return __import__(name)"),
+    "printing deep inside": ("broker.session", "def start():\n    print('hello')"),
+    "exiting deep inside": ("broker.commands", "import sys\ndef grant():\n    sys.exit(1)"),
+    "exiting by hand": ("broker.commands", "def grant():\n    raise SystemExit(1)"),
+}
+
+
+@pytest.mark.parametrize(("me", "source"), PLANTED.values(), ids=PLANTED)
+def test_a_planted_fault_is_found(me: str, source: str) -> None:
+    assert faults(me, source) != []
+
+
+def test_the_cold_path_may_be_imported_late_and_main_may_print() -> None:
+    source = "import sys\ndef main():\n    from broker import session\n    print(session)\n    sys.exit(0)"
+    assert faults("broker.run", source) == []
+
+
+def test_no_rule_names_a_module_without_a_layer() -> None:
+    named = set(BARE) | IMPURE | set().union(*ONLY_IN.values())
+    assert named <= set(RANK)
+
+
+def test_the_import_linter_holds_the_same_layers() -> None:
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    for contract in linter["contracts"]:
+        for container in contract.get("containers", ()):
+            top, _, inner = container.partition(".")
+            prefix = f"{inner}." if inner else ""
+            rows = ([name.removeprefix(prefix) for name in row.split() if name.startswith(prefix)] for row in LAYERS[top])
+            ours = [{name for name in row if "." not in name and name != inner} for row in rows][::-1]
+            theirs = [set(row.replace("(", "").replace(")", "").split(" | ")) for row in contract["layers"]]
+            assert [row for row in ours if row] == theirs, contract["name"]
