@@ -155,6 +155,12 @@ def usable(addresses: str) -> str:
     return next((address for address in addresses.split(";") if target(address)), "")
 
 
+def address(path: str) -> str:
+    """The address of the bus whose socket is the file ``path``; ``target`` reads it back."""
+    plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/."
+    return "unix:path=" + "".join(chr(byte) if byte in plain else f"%{byte:02x}" for byte in os.fsencode(path))
+
+
 def _unescape(value: str) -> str:
     head, *parts = value.split("%")
     try:

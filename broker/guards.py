@@ -17,7 +17,8 @@ def make(kind: str, subject: str, environ: Mapping[str, str]) -> Guard:
     file: identity, size and times of what a path leads to, ``dev:ino:size:mtime_ns:ctime_ns``; node: only its
     identity, ``dev:ino``; absent: nothing to be found there; link: the text of a symbolic link, or a node guard of
     anything else; real: the canonical path; env: the variable of ``environ``, ``-`` when unset; list: a directory's
-    entries, sorted, ``name=ino:size:mtime_ns:ctime_ns`` joined by ``/``; same: the content, for small files.
+    entries, sorted, ``name=ino:size:mtime_ns:ctime_ns`` joined by ``/``; names: only their names, joined by ``/``;
+    same: the content, for small files.
 
     What is not there or cannot be looked at gives an absent guard; an absent guard of what is there after all can
     never hold, which only costs a compilation. Raises KeyError for another kind.
@@ -49,6 +50,10 @@ def _listing(path: str) -> str:
     return "/".join(f"{name}={version}" for name, version in found)
 
 
+def _names(path: str) -> str:
+    return "/".join(sorted(os.listdir(path)))
+
+
 def _version(found: os.stat_result) -> str:
     return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
 
@@ -65,5 +70,6 @@ _LOOKS: dict[str, Callable[[str], str]] = {
     "link": os.readlink,
     "real": os.path.realpath,
     "list": _listing,
+    "names": _names,
     "same": _content,
 }

@@ -1,0 +1,351 @@
+"""The machine as one user sees it now: everything that compiling may know, looked at once (SPEC §9.1).
+
+Takes the environment and what the launch needs; gives ``facts.HostFacts`` and the guards of all that was consulted.
+Looks only at what is needed: no compositor is spoken to for an app without windows.
+"""
+
+import ctypes
+import dataclasses
+import grp
+import json
+import os
+import pwd
+import re
+import socket
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from broker import bus, guards, programs, state, userdirs, wayland
+from intents import errors, facts, model, paths
+from intents.kinds import dbus, display, dns, network, path
+
+SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")  # beside /usr, or links into it
+# What programs read before they do anything of their own: linker, locale, time, fonts, toolkits, graphics, terminals.
+# Everything here is shown to every app, so nothing of it may tell who the user is or which machine this is.
+ETC = (
+    "/etc/alternatives", "/etc/drirc", "/etc/fonts", "/etc/glvnd", "/etc/gtk-2.0", "/etc/gtk-3.0", "/etc/gtk-4.0",
+    "/etc/inputrc", "/etc/ld-musl-aarch64.path", "/etc/ld-musl-x86_64.path", "/etc/ld.so.cache", "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d", "/etc/locale.alias", "/etc/locale.conf", "/etc/localtime", "/etc/mime.types",
+    "/etc/os-release", "/etc/pango", "/etc/terminfo", "/etc/timezone", "/etc/vulkan", "/etc/xdg",
+)  # fmt: skip
+RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
+SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+PATIENCE = 5.0  # seconds for a compositor or a bus on a busy machine
+
+_LANDLOCK_CREATE_RULESET = 444  # the same number on every processor (asm-generic/unistd.h)
+_LANDLOCK_VERSION_FLAG = 1
+_DISPLAY = re.compile(r"(?:unix)?:([0-9]{1,5})(?:\.[0-9]+)?")
+_ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix: somebody listens (proc(5))
+_HostFacts = facts.HostFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """One look at the machine, and the guards under which what was seen still holds."""
+
+    facts: _HostFacts
+    guards: tuple[guards.Guard, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What has to be looked at. ``command``: the program's path; displays and buses as manifests name them."""
+
+    places: tuple[paths.Place, ...] = ()
+    command: str
+    displays: frozenset[str] = frozenset({display.WAYLAND, display.X11_HOST})
+    buses: frozenset[str] = frozenset({"session", "system"})
+
+
+class _Watch:
+    """Makes each guard before the look it belongs to, once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.taken: dict[tuple[str, str], guards.Guard] = {}
+
+    def see(self, kind: str, subject: str) -> None:
+        """Guard ``subject``; the first guard counts."""
+        if (kind, subject) not in self.taken:
+            self.taken[kind, subject] = guards.make(kind, subject, self.environ)
+
+    def variable(self, name: str) -> str:
+        """An environment variable, guarded; empty when unset."""
+        self.see("env", name)
+        return self.environ.get(name, "")
+
+
+def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Places) -> Looked:
+    """The machine as far as ``manifest`` needs to know it, and the guards of everything that was consulted.
+
+    kept: the reserved places that ``state.places`` gave for the same environment. The facts' ``paths`` hold each place
+    that an intent names and whose root exists here, the program, the reserved places and the links of /etc.
+    Raises HostError ``unsafe-account``.
+    """
+    scopes = [intent.scope for intent in manifest.intents]
+    needs = _Needs(
+        places=tuple(scope.place for scope in scopes if isinstance(scope, path.Path)),
+        command=manifest.app.command[0],
+        displays=frozenset(scope.protocol for scope in scopes if isinstance(scope, display.Display)),
+        buses=frozenset(scope.bus for scope in scopes if isinstance(scope, dbus.Dbus)),
+    )
+    return _look(needs, environ, kept)
+
+
+def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Looked:
+    watch = _Watch(environ)
+    account = _account(watch, kept)
+    runtime = os.path.dirname(kept.runtime)
+    directories = _directories(watch, account, kept)
+    reserved = _canonical(watch, [place for place in (kept.state, kept.data, kept.config, kept.runtime) if place])
+    etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
+    asked = [found for place in needs.places if (found := place.resolve(dict(directories)))]
+    links = [entry.path for entry in etc if entry.kind == "link"]
+    seen = _HostFacts(
+        machine=os.uname().machine,
+        account=account,
+        runtime_dir=runtime,
+        directories=directories,
+        reserved=reserved,
+        apps=os.path.realpath(f"{kept.data}/apps"),
+        system=tuple(_entries(watch, SYSTEM)),
+        etc=etc,
+        paths=tuple(_path(watch, each, account.home) for each in sorted({*asked, *reserved, *links, needs.command})),
+        wayland=_wayland(watch) if display.WAYLAND in needs.displays else None,
+        x11=_x11(watch, account) if display.X11_HOST in needs.displays else None,
+        buses=tuple(filter(None, (_bus(watch, name, runtime, kept) for name in sorted(needs.buses)))),
+        bwrap=_program(watch, "bwrap"),
+        proxy=_program(watch, "xdg-dbus-proxy"),
+        landlock=landlock(),
+        abstract_sockets=abstract_sockets(),
+        env_resets_signals=_env_resets_signals(watch),
+    )
+    return Looked(facts=seen, guards=tuple(watch.taken.values()))
+
+
+def record(environ: Mapping[str, str], command: str) -> str:
+    """The machine as the JSON of ``facts.to_json``, with every bus and display but without the user's name, home,
+    numbers and runtime directory: fit to be shown to others. Raises HostError ``unsafe-account``."""
+    kept = state.places(environ, os.geteuid())
+    seen = _look(_Needs(command=command), environ, kept).facts
+    account = facts.Account(uid=1000, gid=1000, user="user", group="user", home="/home/user")
+    moved = {seen.account.home: account.home, seen.runtime_dir or "/run/user": "/run/user/1000"}
+    owners = tuple(dataclasses.replace(fact, owner=min(fact.owner, account.uid)) for fact in seen.paths)
+    sockets = tuple(name for name in seen.abstract_sockets if name.startswith(network.X11_ABSTRACT))
+    nameless = dataclasses.replace(seen, account=account, paths=owners, abstract_sockets=sockets)
+    text = json.dumps(_renamed(json.loads(facts.to_json(nameless)), moved))
+    return facts.to_json(facts.from_json(text)).encode("utf-8", "backslashreplace").decode()
+
+
+def _renamed(value: object, moved: Mapping[str, str]) -> object:
+    if isinstance(value, str):
+        for before, after in moved.items():
+            value = re.sub(f"{re.escape(before)}(?=/|$)", after, value)
+        return value
+    if isinstance(value, list):
+        return [_renamed(item, moved) for item in value]
+    return {key: _renamed(item, moved) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _account(watch: _Watch, kept: state.Places) -> facts.Account:
+    uid, gid = os.geteuid(), os.getegid()
+    if (os.getuid(), os.getgid()) != (uid, gid):
+        raise errors.HostError("unsafe-account", f"this program runs as user {uid} for user {os.getuid()}")
+    for file in ("/etc/passwd", "/etc/group"):
+        watch.see("file", file)
+    for variable in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        watch.see("env", variable)
+    watch.see("real", kept.home)
+    try:
+        group = grp.getgrgid(gid).gr_name
+    except KeyError:
+        group = str(gid)
+    home = os.path.realpath(kept.home)
+    return facts.Account(uid=uid, gid=gid, user=pwd.getpwuid(uid).pw_name, group=group, home=home)
+
+
+def _directories(watch: _Watch, account: facts.Account, kept: state.Places) -> tuple[tuple[str, str], ...]:
+    cache = watch.variable("XDG_CACHE_HOME")
+    if not state.private_directory(cache, account.uid):
+        cache = f"{kept.home}/.cache"
+    bases = {
+        "xdg-cache": os.path.normpath(cache),
+        "xdg-config": os.path.dirname(kept.config),
+        "xdg-data": os.path.dirname(kept.data),
+        "xdg-state": os.path.dirname(kept.state),
+    }
+    config = f"{bases['xdg-config']}/user-dirs.dirs"
+    watch.see("file", config)
+    for name in userdirs.DEFAULTS.values():
+        watch.see("real", f"{account.home}/{name}")
+        watch.see("node", f"{account.home}/{name}")
+    personal = userdirs.read(config, account.home, account.uid)
+    for directory in personal.values():
+        watch.see("real", directory)
+    resolved = {"home": account.home} | bases | personal
+    return tuple((root, _below(found, kept.home, account.home)) for root, found in resolved.items())
+
+
+def _below(found: str, before: str, after: str) -> str:
+    return after + found[len(before) :] if paths.inside(found, before) else found
+
+
+def _canonical(watch: _Watch, own: list[str]) -> tuple[str, ...]:
+    for place in (*own, *RESERVED):
+        watch.see("real", place)
+    return tuple(os.path.realpath(place) for place in (*own, *RESERVED))
+
+
+def _entries(watch: _Watch, candidates: Iterable[str]) -> Iterable[facts.Entry]:
+    for each in candidates:
+        watch.see("link", each)
+        try:
+            mode = os.lstat(each).st_mode
+            target = os.readlink(each) if stat.S_ISLNK(mode) else ""
+        except OSError:
+            continue
+        if kind := _kind(mode):
+            yield facts.Entry(path=each, kind=kind, target=target)
+
+
+def _kind(mode: int) -> str:
+    return {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link"}.get(stat.S_IFMT(mode), "")
+
+
+def _path(watch: _Watch, wanted: str, home: str) -> facts.PathFact:
+    watch.see("real", wanted)
+    watch.see("node", wanted)
+    nobody = -1
+    try:
+        real = os.path.realpath(wanted, strict=True)
+        info = os.lstat(real)
+    except FileNotFoundError:
+        return facts.PathFact(path=wanted, real=os.path.realpath(wanted), kind="absent", owner=nobody)
+    except NotADirectoryError:
+        return facts.PathFact(path=wanted, real="", kind="absent", owner=nobody)
+    except PermissionError:
+        return facts.PathFact(path=wanted, real="", kind="unreadable", owner=nobody)
+    except OSError:
+        return facts.PathFact(path=wanted, real="", kind="other", owner=nobody)
+    kind = _kind(info.st_mode) or "other"
+    children = _children(watch, real) if real == home else ()
+    return facts.PathFact(path=wanted, real=real, kind=kind, owner=info.st_uid, entries=children)
+
+
+def _children(watch: _Watch, directory: str) -> tuple[tuple[str, str], ...]:
+    watch.see("names", directory)
+    try:
+        with os.scandir(directory) as entries:
+            found = [(entry.name, _kind(entry.stat(follow_symlinks=False).st_mode) or "other") for entry in entries]
+    except OSError:
+        return ()
+    return tuple(sorted(found))
+
+
+def wayland_socket(environ: Mapping[str, str]) -> str:
+    """The path of the compositor's socket that WAYLAND_DISPLAY names, or empty where there is none.
+
+    Stricter than libwayland, which falls back to ``wayland-0``: a login over the network would show its windows to
+    whoever sits at the machine.
+    """
+    name, runtime = environ.get("WAYLAND_DISPLAY", ""), environ.get("XDG_RUNTIME_DIR", "")
+    if not name or (not os.path.isabs(name) and ("/" in name or not state.private_directory(runtime, os.geteuid()))):
+        return ""
+    where = os.path.join(runtime, name)
+    try:
+        return where if stat.S_ISSOCK(os.stat(where).st_mode) else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _wayland(watch: _Watch) -> facts.Wayland | None:
+    for variable in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"):
+        watch.see("env", variable)
+    where = wayland_socket(watch.environ)
+    if not where:
+        return None
+    watch.see("real", where)
+    watch.see("file", where)
+    found = wayland.registry(where, PATIENCE)
+    return None if found is None else facts.Wayland(socket=os.path.realpath(where), globals=found)
+
+
+def _x11(watch: _Watch, account: facts.Account) -> facts.X11 | None:
+    local = _DISPLAY.fullmatch(watch.variable("DISPLAY"))
+    if not local:
+        return None
+    number = int(local[1])
+    where = f"/tmp/.X11-unix/X{number}"
+    watch.see("file", where)
+    if not _listens(where):
+        return None
+    authority = os.path.realpath(watch.variable("XAUTHORITY") or f"{account.home}/.Xauthority")
+    watch.see("node", authority)
+    try:
+        info = os.stat(authority)
+        usable = stat.S_ISREG(info.st_mode) and info.st_uid == account.uid
+    except OSError:
+        usable = False
+    twin = f"@{where}" in abstract_sockets()
+    return facts.X11(display=number, socket=where, abstract=twin, authority=authority if usable else "")
+
+
+def _listens(path: str) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(PATIENCE)
+            stream.connect(path)
+    except OSError:
+        return False
+    return True
+
+
+def _bus(watch: _Watch, name: str, runtime: str, kept: state.Places) -> facts.Bus | None:
+    if name == "session":
+        default = bus.address(f"{runtime}/bus") if runtime else ""
+        address = bus.usable(watch.variable("DBUS_SESSION_BUS_ADDRESS") or default)
+        shared = watch.variable("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+        bases = (runtime, os.path.dirname(kept.data), *shared.split(":"))
+        services = [f"{directory}/dbus-1/services" for directory in bases if os.path.isabs(directory)]
+    else:
+        address = bus.usable(watch.variable("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS)
+        services = ["/usr/local/share/dbus-1/system-services", "/usr/share/dbus-1/system-services"]
+    where = bus.target(address)
+    if not where:
+        return None
+    if not where.startswith("\0"):
+        watch.see("file", where)
+    for directory in services:
+        watch.see("list", directory)
+    found = bus.names(address, PATIENCE)
+    return None if found is None else facts.Bus(name=name, address=address, owned=found[0], activatable=found[1])
+
+
+def _program(watch: _Watch, name: str) -> str:
+    for directory in programs.SEARCH:
+        watch.see("file", f"{directory}/{name}")
+    return programs.find(name)
+
+
+def _env_resets_signals(watch: _Watch) -> bool:
+    watch.see("file", "/usr/bin/env")
+    return programs.run("/usr/bin/env", "--default-signal=INT", "true")[0] == 0
+
+
+def landlock() -> int:
+    """The Landlock ABI version of this kernel, 0 without Landlock (landlock_create_ruleset(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)
+    return max(int(version), 0)
+
+
+def abstract_sockets(table: str = "/proc/net/unix") -> tuple[str, ...]:
+    """Names of the abstract sockets that somebody listens on, sorted, each with its leading ``@`` (proc(5))."""
+    try:
+        with open(table, encoding="utf-8", errors="backslashreplace") as file:
+            rows = [line.rstrip("\n").split(None, 7) for line in file]
+    except OSError:
+        return ()
+    listening = (row for row in rows[1:] if len(row) == 8 and int(row[3], 16) & _ACCEPTING)
+    return tuple(sorted({row[7] for row in listening if row[7].startswith("@")}))
