@@ -40,7 +40,7 @@ def problem(text: str, cells: int) -> str:
         return "it is empty"
     marks = 0
     for position, char in enumerate(text, 1):
-        if why := _unshowable(char):
+        if why := unshowable(char):
             return f"character {position} (U+{ord(char):04X}) is {why}"
         marks = marks + 1 if unicodedata.category(char).startswith("M") else 0
         if marks > _MAX_MARKS or marks == position:
@@ -54,7 +54,8 @@ def problem(text: str, cells: int) -> str:
     return ""
 
 
-def _unshowable(char: str) -> str:
+def unshowable(char: str) -> str:
+    """What is deceptive about one character wherever it stands, as a noun phrase; empty when nothing is."""
     category = unicodedata.category(char)
     if category in _UNSHOWABLE:
         return _UNSHOWABLE[category]
