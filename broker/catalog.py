@@ -101,7 +101,8 @@ def check_id(found: Found, manifest: model.Manifest) -> None:
     """A catalog's file must be named after the id it declares. Raises CatalogError ``unsafe-catalog``."""
     name = os.path.basename(found.path).removesuffix(".toml")
     if found.vouched and name != manifest.app.id:
-        raise errors.CatalogError("unsafe-catalog", f"`{paths.printable(found.path)}` declares the id `{manifest.app.id}`")
+        shown = paths.printable(found.path)
+        raise errors.CatalogError("unsafe-catalog", f"`{shown}` declares the id `{manifest.app.id}`")
 
 
 def _manifest(found: Found) -> model.Manifest:

@@ -5,14 +5,6 @@ from intents.kinds import dns, path
 
 HOSTNAME = "sandbox"
 SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
-# Objects of /etc that programs need to start, to find fonts and to know the time: none tells who the user is.
-ETC = (
-    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld-musl-x86_64.path", "/etc/ld-musl-aarch64.path",
-    "/etc/alternatives", "/etc/fonts", "/etc/localtime", "/etc/timezone", "/etc/locale.alias", "/etc/locale.conf",
-    "/etc/terminfo", "/etc/inputrc", "/etc/mime.types", "/etc/gtk-2.0", "/etc/gtk-3.0", "/etc/gtk-4.0",
-)  # fmt: skip
-# What everything outside a kind's own files may show of /etc; host.py looks for exactly these.
-LOOKED_FOR = (*ETC, *dns.FILES, *dns.CERTIFICATES)
 PASSED = (
     "TERM", "COLORTERM", "NO_COLOR", "TZ", "LANG", "LANGUAGE", "LC_ALL", "LC_ADDRESS", "LC_COLLATE", "LC_CTYPE",
     "LC_IDENTIFICATION", "LC_MEASUREMENT", "LC_MESSAGES", "LC_MONETARY", "LC_NAME", "LC_NUMERIC", "LC_PAPER",
@@ -32,7 +24,7 @@ def _system(host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
         else sandbox.Bind(source=entry.path, dest=entry.path, held=False)
         for entry in host.system
     ]
-    shown = [_etc(entry) for entry in host.etc if entry.path in ETC]
+    shown = [_etc(entry) for entry in host.etc if entry.path not in (*dns.FILES, *dns.CERTIFICATES)]
     # /usr is bound whole, so what intents keeps below it has to be hidden again.
     masks = [sandbox.Tmpfs(dest="/usr/share/intents", mask=True)] if _has(host, "/usr/share/intents") else []
     return (
@@ -40,7 +32,8 @@ def _system(host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
         *roots,
         *shown,
         *masks,
-        sandbox.Special(kind="proc", dest="/proc"),
+        # For uid 0 the kernel's own permissions in /proc/sys forbid nothing: core_pattern alone would be an escape.
+        sandbox.Special(kind="proc", dest="/proc", read_only=host.account.uid == 0),
         sandbox.Special(kind="dev", dest="/dev"),
         sandbox.Tmpfs(dest="/tmp", mode=0o1777),
         sandbox.Tmpfs(dest="/var/tmp", mode=0o1777),

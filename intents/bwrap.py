@@ -104,12 +104,17 @@ def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
     built.args.append(["=--hostname", f"={box.hostname}"])
     for mount in _with_parents(box.mounts):
         built.args.append(_mount(mount, built))
-    masks = [mount.dest for mount in box.mounts if isinstance(mount, sandbox.Tmpfs) and mount.mask]
-    built.args.extend(["=--remount-ro", f"={dest}"] for dest in ("/", *masks))
+    built.args.extend(["=--remount-ro", f"={dest}"] for dest in ("/", *_sealed(box.mounts)))
     built.args.extend(["=--setenv", f"={env.name}", f"={env.value}"] for env in box.env)
     built.args.append(["=--chdir", f"={host.account.home}"])
     built.args.append(["=--seccomp", "c"])
     return built
+
+
+def _sealed(mounts: tuple[sandbox.Mount, ...]) -> tuple[str, ...]:
+    """Where bubblewrap mounts something writable that is to be read-only."""
+    masks = [mount.dest for mount in mounts if isinstance(mount, sandbox.Tmpfs) and mount.mask]
+    return (*masks, *(mount.dest for mount in mounts if isinstance(mount, sandbox.Special) and mount.read_only))
 
 
 def _with_parents(mounts: tuple[sandbox.Mount, ...]) -> tuple[sandbox.Mount, ...]:

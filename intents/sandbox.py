@@ -86,10 +86,11 @@ class Special:
 
     kind: str
     dest: str
+    read_only: bool = False
     because: str = BASE
 
     def describe(self) -> str:
-        return f"own {self.kind} at {self.dest}"
+        return f"own {self.kind} at {self.dest}" + (", read-only" if self.read_only else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

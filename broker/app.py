@@ -1,0 +1,126 @@
+"""One app as it stands now: its manifest read and verified once, the host looked at once (SPEC §2)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from broker import catalog, guards, host, journal, plans, state
+from intents import base, diff, errors, facts, model, parse, sign, trust
+from intents.kinds import dbus, display, path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What loading gave. ``guards`` cover all that was consulted, so that a plan knows when it is over."""
+
+    places: state.Places
+    found: catalog.Found
+    manifest: model.Manifest
+    key: sign.PublicKey | None
+    host: facts.HostFacts
+    guards: tuple[guards.Guard, ...]
+    unsigned: bool
+
+    @property
+    def objects(self) -> dict[str, str]:
+        """The canonical path now of every place an intent names."""
+        known = dict(self.host.directories)
+        scopes = [intent.scope for intent in self.manifest.intents]
+        named = {scope.place for scope in scopes if isinstance(scope, path.Path)}
+        resolved = {place.text: self.host.path(place.resolve(known) or "") for place in named}
+        return {text: fact.real for text, fact in resolved.items() if fact is not None}
+
+    def vet(self, book: journal.Journal) -> model.Vetted:
+        """Settle the publisher against what the journal remembers. Raises SignatureError."""
+        vouched = self.found.vouched and not self.unsigned
+        pin = book.pin(self.manifest.app.id)
+        try:
+            return trust.vet(self.manifest, self.key, vouched=vouched, pin=pin, allow_unsigned=self.unsigned)
+        except errors.SignatureError as error:
+            error.subject = error.subject or self.found.path
+            raise
+
+    def delta(self, book: journal.Journal, now: model.Clock, this_launch: Sequence[model.Decision] = ()) -> model.Delta:
+        """The declared intents against the decisions of the journal. Raises SignatureError, JournalError."""
+        vetted = self.vet(book)
+        stored = book.decisions(self.manifest.app.id, vetted.lineage)
+        return diff.diff(vetted, stored, now, self.objects, this_launch=this_launch)
+
+    def lock(self, purpose: str) -> str:
+        """The path of one of the app's locks: ``ask`` spans a handshake, ``state`` what reads or changes decisions."""
+        return self.places.lock_file(purpose, self.manifest.app.id)
+
+    def pin(self, vetted: model.Vetted, now: model.Clock) -> model.Pin:
+        """The pin that agreeing to this publisher makes."""
+        return model.Pin(
+            app_id=self.manifest.app.id,
+            lineage=vetted.lineage,
+            fingerprint=vetted.fingerprint,
+            serial=self.manifest.app.serial,
+            digest=self.manifest.digest,
+            since=now.wall,
+        )
+
+
+def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool = False) -> App:
+    """Find, read and verify what ``name`` means, and look at the host for it.
+
+    typed: whether standard input is a terminal; unsigned: ``--unsigned``. Raises CatalogError, ManifestError,
+    SignatureError, HostError.
+    """
+    places = state.places(environ, os.geteuid())
+    found = catalog.choose(catalog.find(name, places), typed=typed, wayland="WAYLAND_DISPLAY" in environ)
+    manifest = parse.parse(found.body, file=found.path)
+    catalog.check_id(found, manifest)
+    key = _verify(found)
+    looked = _look(manifest, environ)
+    return App(
+        places=places,
+        found=found,
+        manifest=manifest,
+        key=key,
+        host=looked.host,
+        guards=(*_program_guards(environ), *_catalog_guards(found, places, environ), *looked.guards),
+        unsigned=unsigned,
+    )
+
+
+def _look(manifest: model.Manifest, environ: Mapping[str, str]) -> host.Look:
+    """Look at what the declared intents need, and no further."""
+    scopes = [intent.scope for intent in manifest.intents]
+    places = tuple(scope.place for scope in scopes if isinstance(scope, path.Path))
+    return host.look(
+        environ,
+        places,
+        manifest.app.command[0],
+        display=any(isinstance(scope, display.Display) for scope in scopes),
+        buses=frozenset(scope.bus for scope in scopes if isinstance(scope, dbus.Dbus)),
+        home_entries=any(place.root == "home" and not place.parts for place in places),
+    )
+
+
+def _verify(found: catalog.Found) -> sign.PublicKey | None:
+    if found.signature is None:
+        return None
+    try:
+        return sign.verify(found.body, found.signature)
+    except errors.SignatureError as error:
+        error.subject = f"{found.path}.sig"
+        raise
+
+
+def _catalog_guards(found: catalog.Found, places: state.Places, environ: Mapping[str, str]) -> list[guards.Guard]:
+    """The manifest itself, and every file that could come to stand before it."""
+    files = [("file", found.path), ("file", f"{found.path}.sig")]
+    listed = [("list", entry.directory) for entry in catalog.catalogs(places)]
+    return [guards.make(kind, subject, environ) for kind, subject in (*files, *listed)]
+
+
+def _program_guards(environ: Mapping[str, str]) -> list[guards.Guard]:
+    """intents itself: a plan made by other code is another plan."""
+    ours = os.path.dirname(os.path.abspath(base.__file__))
+    code = [f"{ours}/{name}.py" for name in ("base", "bwrap", "compiler", "plan", "seccomp")]
+    code += [f"{ours}/kinds/{name}.py" for name in ("network", "dns", "path", "display", "dbus")]
+    code.append(os.path.abspath(plans.__file__).replace("plans.py", "launch.py"))
+    found = [guards.make("file", subject, environ) for subject in code]
+    return [*found, guards.make("same", "/proc/sys/kernel/random/boot_id", environ)]

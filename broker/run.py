@@ -1,0 +1,108 @@
+"""``intent-run``: start an app inside what the user granted (SPEC §11.1).
+
+The warm path is this module, ``launch`` and ``plan``: everything else is imported when there is no plan that holds.
+"""
+
+import os
+import pwd
+import sys
+
+from broker import launch
+
+USAGE = """usage: intent-run [--unsigned] APP [ARGUMENT ...]
+
+Start APP, an app id, an alias or a manifest file, with the permissions you granted it and nothing else.
+Everything after APP belongs to the app.
+
+  --unsigned   start a manifest that nobody vouches for: nothing of it outlives the session
+  --version    print the version and exit
+  --help       print this and exit
+
+See also: intent-ctl (what was granted), intent-author (manifests). Exit status: the app's own; 125 the broker
+failed, 126 refused or nobody to ask, 127 manifest or program not found, 2 usage.
+"""
+
+
+def main() -> int:
+    """The command; its exit status, which is the app's own on a terminal. Elsewhere it becomes bubblewrap."""
+    words = [os.fsencode(word) for word in sys.argv[1:]]
+    options: "set[bytes]" = set()
+    while words and words[0].startswith(b"--"):
+        options.add(words.pop(0))
+    known = {b"--unsigned", b"--describe"}
+    if options & {b"--help", b"--version"}:
+        return _tell(options)
+    if not words or words[0].startswith(b"-") or options - known:
+        sys.stderr.write(USAGE)
+        return 2
+    name, arguments = os.fsdecode(words[0]), words[1:]
+    if not options:
+        sections = launch.read(_plan(name)) if _plan(name) else None
+        if sections is not None and launch.holds(sections["guards"]):
+            return _guarded(lambda: launch.execute(sections, arguments))
+    return _guarded(lambda: _cold(name, arguments, options))
+
+
+def _plan(name: str) -> str:
+    """Where the plan for ``name`` would be: SPEC §10.1 says the same of ``state.places`` and ``plans.file``."""
+    if "/" in name or os.getuid() != os.geteuid():
+        return ""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    if base:
+        try:
+            info = os.stat(base)
+        except OSError:
+            return ""
+        if info.st_uid != os.geteuid() or info.st_mode & 0o022 or not base.startswith("/"):
+            return ""
+    else:
+        base = pwd.getpwuid(os.geteuid()).pw_dir + "/.local/state"
+    return f"{base}/intents/plans/{name}.{'tty' if os.isatty(0) else 'pipe'}"
+
+
+def _guarded(work: "object") -> int:
+    """Run ``work``; an error of ours becomes its lines on standard error and its exit status."""
+    from intents import errors
+
+    try:
+        return work()  # type: ignore[operator,no-any-return]
+    except errors.IntentError as error:
+        sys.stderr.write(errors.render(error, "intent-run") + "\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
+    from broker import session
+    from broker.ui import choose
+
+    if b"--describe" in options:
+        from broker import describe
+
+        sys.stdout.write(describe.describe(name, os.environ))
+        return 0
+
+    def say(line: str) -> None:
+        sys.stderr.write(f"intent-run: {line}\n")
+
+    return session.start(
+        name,
+        arguments,
+        os.environ,
+        choose.choose(os.environ),
+        say,
+        typed=os.isatty(0),
+        unsigned=b"--unsigned" in options,
+    )
+
+
+def _tell(options: "set[bytes]") -> int:
+    import intents
+
+    sys.stdout.write(USAGE if b"--help" in options else f"intent-run {intents.VERSION}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

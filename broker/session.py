@@ -1,0 +1,179 @@
+"""A cold start, from a name to the executor: the whole line of SPEC §2, in order."""
+
+import os
+from collections.abc import Callable, Mapping
+
+from broker import app as apps
+from broker import history, journal, launch, plans, prompts, state
+from intents import bwrap, compiler, decide, errors, model, plan
+
+Say = Callable[[str], None]
+
+
+def start(
+    name: str,
+    arguments: list[bytes],
+    environ: Mapping[str, str],
+    prompter: prompts.Prompter | None,
+    say: Say,
+    *,
+    typed: bool,
+    unsigned: bool = False,
+) -> int:
+    """Launch what ``name`` means; returns only on a terminal, with the app's exit status.
+
+    prompter: whom to ask, None for nobody; say: takes one line for standard error. Raises every kind of IntentError,
+    and then nothing was started.
+    """
+    app = apps.load(name, environ, typed=typed, unsigned=unsigned)
+    state.ensure(app.places)
+    now = state.clock(app.places)
+    answered = _ask(app, now, prompter) if prompter else ()
+    data = _compile(app, now, answered, plans.file(app.places, name, typed=typed), say, asked=prompter is not None)
+    sections = plan.decode(data)
+    assert sections is not None
+    return launch.execute(sections, arguments)
+
+
+def _ask(app: apps.App, now: model.Clock, prompter: prompts.Prompter) -> tuple[model.Decision, ...]:
+    """Hold the handshake if one is due; the decisions for this launch alone. Others that start the app wait here.
+
+    Raises RefusedError ``handshake-abandoned``; then one more unanswered question is on record, and no decision.
+    """
+    if not _due(app, now):
+        return ()
+    with state.lock(app.lock("ask")):
+        with journal.Journal.open(app.places) as book:
+            delta = app.delta(book, now)
+        if not _open(delta):  # whoever held the lock before got the answer
+            return ()
+        request = prompts.request(delta, app.host, session_available=bool(now.session), root=os.geteuid() == 0)
+        answers = prompter.ask(request)
+        if answers is None:
+            _record(app, now, [history.unanswered(app.manifest.app.id, delta.vetted.lineage)])
+            name = app.manifest.app.name
+            raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
+        return _keep(app, now, delta, answers)
+
+
+def _due(app: apps.App, now: model.Clock) -> bool:
+    with journal.Journal.open(app.places) as book:
+        return _open(app.delta(book, now))
+
+
+def _open(delta: model.Delta) -> bool:
+    return bool(delta.questions) or delta.vetted.trust is model.Trust.FIRST_USE
+
+
+def _keep(
+    app: apps.App, now: model.Clock, delta: model.Delta, answers: tuple[prompts.Answer, ...]
+) -> tuple[model.Decision, ...]:
+    """Record the answers that outlive this launch, and the publisher they were given for; return the others."""
+    given = {answer.intent_id: answer for answer in answers}
+    once: list[model.Decision] = []
+    entries = [history.pinned(app.pin(delta.vetted, now))] if _to_pin(delta.vetted) else []
+    for change in delta.questions:
+        answer = given[change.intent.id]
+        life = decide.life(answer.span, now, seconds=answer.duration_seconds, trust=delta.vetted.trust)
+        made = decide.decisions(
+            change.intent, change.open, answer.effect, life, app.objects, source="prompt", now=now
+        )
+        once += made if life.span is model.Lifespan.ONCE else ()
+        entries += [history.decided(app.manifest.app.id, delta.vetted.lineage, decision) for decision in made]
+    _record(app, now, entries)
+    return tuple(once)
+
+
+def _to_pin(vetted: model.Vetted) -> bool:
+    return vetted.trust in (model.Trust.FIRST_USE, model.Trust.VOUCHED)
+
+
+def _record(app: apps.App, now: model.Clock, entries: list[history.Entry]) -> None:
+    """Commit, after the plans that the old state made are gone (SPEC §10.1)."""
+    with state.lock(app.lock("state")):
+        plans.drop(app.places, app.manifest.app.id)
+        with journal.Journal.open(app.places) as book:
+            book.record(now, entries)
+
+
+def _compile(
+    app: apps.App, now: model.Clock, once: tuple[model.Decision, ...], path: str, say: Say, *, asked: bool
+) -> bytes:
+    """Settle, compile and, where every intent is decided for longer than this launch, keep the plan."""
+    app_id = app.manifest.app.id
+    with state.lock(app.lock("state")), journal.Journal.open(app.places) as book:
+        delta = app.delta(book, now, once)
+        if delta.vetted.trust is model.Trust.FIRST_USE:
+            raise _unknown_publisher(delta.vetted)
+        _raise_serial(app, book, delta.vetted, now)
+        grant = decide.settle(delta)
+        _refuse_unasked(delta, grant, asked=asked)
+        compiled = compiler.compile_sandbox(grant, app.host)
+        head = book.head(app_id, delta.vetted.lineage)
+        guarded = (*app.guards, *_decision_guards(app, delta, now, head))
+        data = bwrap.plan_bytes(compiled.sandbox, app.host, guards=guarded, settings=_settings(app))
+        if path and decide.storable(delta) and not compiled.withheld:
+            plans.write(app.places, path, app_id, head, data)
+    for line in _notices(delta, compiled):
+        say(line)
+    return data
+
+
+def _unknown_publisher(vetted: model.Vetted) -> errors.SignatureError:
+    app = vetted.manifest.app
+    return errors.SignatureError(
+        "publisher-unknown",
+        f"{app.name} is signed by {vetted.fingerprint}, and nobody here has agreed to trust that key",
+        hint=f"start it once in a terminal, or `intent-ctl trust accept {app.id} {vetted.fingerprint}`",
+    )
+
+
+def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, now: model.Clock) -> None:
+    pin = book.pin(app.manifest.app.id)
+    if pin is not None and pin.lineage == vetted.lineage and app.manifest.app.serial > pin.serial:
+        book.record(now, [history.raised(app.pin(vetted, now))])
+
+
+def _refuse_unasked(delta: model.Delta, grant: model.Grant, *, asked: bool) -> None:
+    """A required intent that nobody could be asked about. Raises RefusedError ``no-way-to-ask``."""
+    open_ids = {change.intent.id for change in delta.questions}
+    missing = [intent.id for intent in grant.missing_required if intent.id in open_ids]
+    if missing and not asked:
+        app = delta.vetted.manifest.app
+        raise errors.RefusedError(
+            "no-way-to-ask",
+            f"{app.name} needs {', '.join(f'`{name}`' for name in missing)}, and there is no terminal to ask on",
+            hint=f"intent-ctl grant {app.id} {' '.join(missing)}",
+        )
+
+
+def _notices(delta: model.Delta, compiled: compiler.Compiled) -> list[str]:
+    app = delta.vetted.manifest.app
+    lines = [f"`{name}` is granted but not given: {error.message}" for name, error in compiled.withheld]
+    unasked = [change.intent.id for change in delta.questions]
+    if unasked:
+        lines.append(f"{app.name} starts without {', '.join(unasked)}; to allow: intent-ctl grant {app.id} {unasked[0]}")
+    return lines
+
+
+def _settings(app: apps.App) -> dict[str, str]:
+    run = os.path.realpath(f"{app.places.runtime or app.places.state}/run")
+    stamps = os.path.realpath(f"{app.places.state}/stamps")
+    return {"run": run, "stamp": f"{stamps}/{app.manifest.app.id}"}
+
+
+def _decision_guards(app: apps.App, delta: model.Delta, now: model.Clock, head: str) -> list[tuple[str, str, str]]:
+    """What the decisions depend on: the journal's head and identity, the session, the clock, where places lead."""
+    info = os.stat(f"{app.places.state}/{journal.DATABASE}")
+    made = [
+        ("node", f"{app.places.state}/{journal.DATABASE}", f"{info.st_dev}:{info.st_ino}"),
+        ("same", plans.head_file(app.places, app.manifest.app.id), head),
+    ]
+    lives = [life for change in delta.changes for life in change.lives]
+    if any(life.span is model.Lifespan.SESSION for life in lives):
+        made.append(("same", f"{app.places.runtime}/session", f"{now.session}\n"))
+    for life in lives:
+        if life.span is model.Lifespan.UNTIL:
+            same_boot = life.boot_id == now.boot_id
+            made.append(("until", str(life.until), str(life.until_boottime) if same_boot else ""))
+    return made
