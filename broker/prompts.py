@@ -1,0 +1,185 @@
+"""What a front-end is asked and what it answers: the port between the launch and whoever decides (SPEC §8.4).
+
+``request`` builds the question purely from the scopes that will be compiled, so what is shown is what is given.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from intents import facts, model
+
+HOURS = 8
+_RAISED = (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One intent with something left to decide.
+
+    title, allows, notes and parts are our words, computed from the open scopes; parts has one sentence for each thing
+    that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
+    changed: "" in a first handshake, else "new", "wider", or "moved: PLACE was X, is now Y".
+    """
+
+    intent_id: str
+    kind: str
+    optional: bool
+    risk: model.Risk
+    title: str
+    allows: str
+    notes: tuple[str, ...]
+    reason: str
+    if_denied: str
+    parts: tuple[str, ...]
+    changed: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One handshake: who asks, and everything that is open, riskiest first.
+
+    name and version are the app's claims, raw. update: some of it was decided before. granted_before and withdrawn
+    are titles. together: what combinations of intents make possible, one sentence each. lifespans: those on offer.
+    """
+
+    app_id: str
+    name: str
+    version: str
+    trust: model.Trust
+    fingerprint: str  # SHA256:... as ssh-keygen shows it; empty when unsigned
+    update: bool
+    as_root: bool
+    questions: tuple[Question, ...]
+    granted_before: tuple[str, ...]
+    withdrawn: tuple[str, ...]
+    together: tuple[str, ...]
+    lifespans: tuple[model.Lifespan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the user said about one question. ``duration_seconds`` is 0 unless the span is UNTIL."""
+
+    intent_id: str
+    effect: model.Effect
+    span: model.Lifespan
+    duration_seconds: int
+
+
+class Prompter(Protocol):
+    """Somebody who can be asked."""
+
+    def ask(self, request: Request) -> tuple[Answer, ...] | None:
+        """One answer for each question, in their order; None when there was no answer: nothing is stored or started.
+
+        A request without questions asks only whether to start the app, as a new publisher's first one may.
+        """
+
+
+def request(delta: model.Delta, host: facts.HostFacts, *, session_available: bool, root: bool) -> Request:
+    """The handshake for what ``delta`` leaves open on ``host``.
+
+    session_available: there is a runtime directory, so sessions can be told apart; root: the app would run as uid 0.
+    """
+    app, trust = delta.vetted.manifest.app, delta.vetted.trust
+    update = bool(delta.withdrawn) or any(change.decided_by or change.moved for change in delta.changes)
+    questions = [_question(change, host, trust, update) for change in delta.questions]
+    settled = [change for change in delta.changes if change.granted and not change.open]
+    gone = [decision.granted or decision.asked for decision in delta.withdrawn]
+    return Request(
+        app_id=app.id,
+        name=app.name,
+        version=app.version,
+        trust=trust,
+        fingerprint=delta.vetted.fingerprint,
+        update=update,
+        as_root=root,
+        questions=tuple(sorted(questions, key=lambda question: -question.risk)),
+        granted_before=_titles((change.intent.scope for change in settled), host),
+        withdrawn=_titles(gone, host),
+        together=_together(delta, host),
+        lifespans=_lifespans(trust, session_available),
+    )
+
+
+def spans(request: Request, question: Question, effect: model.Effect) -> tuple[model.Lifespan, ...]:
+    """The lifespans offered for that answer, shortest first. Critical things are never allowed for good by a prompt."""
+    if effect is model.Effect.ALLOW and question.risk >= model.Risk.CRITICAL:
+        return tuple(span for span in request.lifespans if span is not model.Lifespan.FOREVER)
+    return request.lifespans
+
+
+def default_span(request: Request, question: Question, effect: model.Effect) -> model.Lifespan:
+    """How long an answer holds unless the user says otherwise; always one of ``spans``.
+
+    A denial holds for good: it takes nothing away that one command does not give, and asking again and again is how
+    people learn to say yes.
+    """
+    offered = spans(request, question, effect)
+    if effect is model.Effect.DENY or question.risk <= model.Risk.NORMAL:
+        return offered[-1]
+    if question.risk >= model.Risk.CRITICAL:
+        return offered[0]
+    wanted = (model.Lifespan.SESSION, model.Lifespan.UNTIL)
+    return next((span for span in wanted if span in offered), offered[0])
+
+
+def answer(question: Question, effect: model.Effect, span: model.Lifespan) -> Answer:
+    """The answer to ``question``, with the duration that goes with the span."""
+    seconds = HOURS * 3600 if span is model.Lifespan.UNTIL else 0
+    return Answer(intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds)
+
+
+def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, update: bool) -> Question:
+    intent, scope = change.intent, change.intent.scope
+    parts = [part for part in scope.parts() if any(opened.covers(part) for opened in change.open)]
+    whole = len(parts) == len(scope.parts())
+    phrases = [shown.phrase(host) for shown in ((scope,) if whole else change.open)]
+    # Allowing the rest gives the app the whole scope, unless some of it stays denied.
+    exposed = change.open if change.denied and not whole else (*change.open, scope)
+    risk = max(part.risk(host) for part in exposed)
+    if trust in _RAISED and risk < model.Risk.CRITICAL:
+        risk = model.Risk(risk + 1)
+    return Question(
+        intent_id=intent.id,
+        kind=scope.kind,
+        optional=intent.optional,
+        risk=risk,
+        title=phrases[0].title if len(phrases) == 1 else scope.phrase(host).title,
+        allows=" ".join(dict.fromkeys(phrase.allows for phrase in phrases)),
+        notes=tuple(dict.fromkeys(note for phrase in phrases for note in phrase.notes)),
+        reason=intent.reason,
+        if_denied=intent.if_denied,
+        parts=tuple(part.phrase(host).allows for part in parts) if len(parts) > 1 else (),
+        changed=_changed(change, update),
+    )
+
+
+def _changed(change: model.Change, update: bool) -> str:
+    if change.moved:
+        return "moved: " + "; ".join(f"{place} was {then}, is now {now}" for place, then, now in change.moved)
+    if not update:
+        return ""
+    return "wider" if change.granted or change.denied else "new"
+
+
+def _together(delta: model.Delta, host: facts.HostFacts) -> tuple[str, ...]:
+    """Files that can be read and a way out: the pair matters more than its halves."""
+    held = [(scope, False) for change in delta.changes for scope in change.granted]
+    held += [(scope, True) for change in delta.changes for scope in change.open]
+    pair = [(scope, opened) for scope, opened in held if scope.kind in ("network", "path")]
+    ways_out = _titles((scope for scope, _ in pair if scope.kind == "network"), host)
+    files = _titles((scope for scope, _ in pair if scope.kind == "path"), host)
+    if not ways_out or not files or not any(opened for _, opened in pair):
+        return ()
+    return (f"{', '.join(ways_out)} and {', '.join(files)} together: it could send these files out.",)
+
+
+def _titles(scopes: Iterable[model.Scope], host: facts.HostFacts) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(scope.phrase(host).title for scope in scopes))
+
+
+def _lifespans(trust: model.Trust, session_available: bool) -> tuple[model.Lifespan, ...]:
+    short = (model.Lifespan.ONCE, model.Lifespan.SESSION) if session_available else (model.Lifespan.ONCE,)
+    return short if trust is model.Trust.UNSIGNED else (*short, model.Lifespan.UNTIL, model.Lifespan.FOREVER)

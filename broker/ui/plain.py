@@ -1,0 +1,154 @@
+"""The same questions line by line on the controlling terminal: for screen readers, dumb and narrow terminals.
+
+No cursor motion and no box drawing; an answer is a whole word and Enter.
+"""
+
+import os
+import signal
+import termios
+import time
+from collections.abc import Iterable, Mapping
+
+from broker import prompts
+from broker.ui import keys, sheet, tty, wording
+from intents import model
+
+_NARROWEST = 20
+_WORDS = {
+    "once": model.Lifespan.ONCE,
+    "session": model.Lifespan.SESSION,
+    "hours": model.Lifespan.UNTIL,
+    "always": model.Lifespan.FOREVER,
+}
+
+
+class _Closed(Exception):
+    """The terminal ended, or the user closed the question."""
+
+
+class Plain:
+    """Asks on /dev/tty in lines of text.
+
+    environ: for the locale; pick: draws the word of a critical question; settle: seconds before typing counts.
+    """
+
+    def __init__(self, environ: Mapping[str, str], pick: sheet.Pick, settle: float = keys.SETTLE) -> None:
+        self._unicode = tty.unicode(environ)
+        self._pick = pick
+        self._settle = settle
+
+    def ask(self, request: prompts.Request) -> tuple[prompts.Answer, ...] | None:
+        """The answers; None when the user decided nothing, or the terminal is not ours or went away."""
+        try:
+            with tty.borrowed() as terminal:
+                if terminal is None:
+                    return None
+                for number in tty.closing():
+                    signal.signal(number, _close)
+                return self._ask(request, terminal)
+        except (_Closed, KeyboardInterrupt, OSError, termios.error):
+            return None
+
+    def _ask(self, request: prompts.Request, terminal: int) -> tuple[prompts.Answer, ...] | None:
+        columns, _ = tty.size(terminal)
+        width = max(_NARROWEST, min(columns - 1, wording.WIDEST))
+        page = wording.Page(width=width, margin="", ascii=not self._unicode)
+        _tell(terminal, (*wording.head(request, page), *wording.together(request, page)))
+        if not request.questions and not self._started(terminal, page):
+            _tell(terminal, wording.summary(request, None, page))
+            return None
+        answers: list[prompts.Answer] = []
+        for index in range(len(request.questions)):
+            given = self._question(request, index, terminal, page)
+            if given is None:
+                _tell(terminal, wording.summary(request, None, page))
+                return None
+            answers.append(given)
+        _tell(terminal, wording.summary(request, answers, page))
+        return tuple(answers)
+
+    def _started(self, terminal: int, page: wording.Page) -> bool:
+        """Whether an app that asks for nothing is to be started."""
+        while True:
+            _tell(terminal, wording.offer(("start", "later"), page))
+            if (word := self._line(terminal)) in ("start", "later"):
+                return word == "start"
+
+    def _question(
+        self, request: prompts.Request, index: int, terminal: int, page: wording.Page
+    ) -> prompts.Answer | None:
+        """The answer to one question, asked until it is one; None for later."""
+        question = request.questions[index]
+        words = _words(request, question)
+        offer = wording.offer((*words, "help", "later"), page)
+        _tell(terminal, (*wording.numbered(request, index, page), *wording.body(question, page), *offer))
+        while True:
+            word = self._line(terminal)
+            if word == "later":
+                return None
+            if word == "help":
+                _tell(terminal, (*wording.details(request, question, page), *offer))
+            elif word in words and self._meant(question, words[word], terminal, page):
+                effect, span = words[word]
+                return prompts.answer(question, effect, span)
+            else:
+                _tell(terminal, (*wording.say("That is no answer yet.", page), *offer))
+
+    def _meant(
+        self,
+        question: prompts.Question,
+        choice: tuple[model.Effect, model.Lifespan],
+        terminal: int,
+        page: wording.Page,
+    ) -> bool:
+        """Whether an answer stands: what is critical is allowed by a second word only."""
+        if choice[0] is model.Effect.DENY or question.risk < model.Risk.CRITICAL:
+            return True
+        word = self._pick(sheet.WORDS)
+        _tell(terminal, wording.critical(question, word, page))
+        return self._line(terminal) == word
+
+    def _line(self, terminal: int) -> str:
+        """One typed line, lower case; "" for one that came with more behind it, as a paste does. Raises _Closed."""
+        self._wait(terminal)
+        tty.write(terminal, "> ")
+        data = os.read(terminal, 4096)
+        if not data:
+            raise _Closed
+        if not data.endswith(b"\n") or tty.readable(terminal, keys.ALONE):
+            return ""
+        return data.decode("utf-8", "replace").strip().lower()
+
+    def _wait(self, terminal: int) -> None:
+        """Let the text stand, and what was typed ahead go by, unseen; then lines are read again, and echoed."""
+        modes = termios.tcgetattr(terminal)
+        lines = termios.ICANON | termios.ECHO
+        modes[0] |= termios.ICRNL
+        modes[3] = (modes[3] | termios.ISIG) & ~lines
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, modes)
+        quiet = time.monotonic() + max(self._settle, keys.SILENCE)
+        while (left := quiet - time.monotonic()) > 0:
+            if tty.readable(terminal, left):
+                if not os.read(terminal, 4096):
+                    raise _Closed
+                quiet = max(quiet, time.monotonic() + keys.SILENCE)
+        modes[3] |= lines
+        termios.tcsetattr(terminal, termios.TCSAFLUSH, modes)
+
+
+def _words(
+    request: prompts.Request, question: prompts.Question
+) -> dict[str, tuple[model.Effect, model.Lifespan]]:
+    words = {"no": (model.Effect.DENY, prompts.default_span(request, question, model.Effect.DENY))}
+    if question.risk is not model.Risk.FORBIDDEN:
+        offered = prompts.spans(request, question, model.Effect.ALLOW)
+        words |= {word: (model.Effect.ALLOW, span) for word, span in _WORDS.items() if span in offered}
+    return words
+
+
+def _tell(terminal: int, lines: Iterable[wording.Line]) -> None:
+    tty.write(terminal, "".join(f"{line.text}\n" for line in lines))
+
+
+def _close(*_: object) -> None:
+    raise _Closed

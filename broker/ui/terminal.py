@@ -1,0 +1,289 @@
+"""The sheet on the controlling terminal. The only module that knows prompt_toolkit, imported only when asking.
+
+prompt_toolkit draws and owns the terminal's modes; keys go through ``keys.Keyboard`` and never through its bindings,
+because a report of the terminal would be taken apart into letters there. Text is (style, text) pairs, never markup.
+"""
+
+import asyncio
+import codecs
+import dataclasses
+import os
+import termios
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TextIO
+
+from prompt_toolkit.application import Application, create_app_session
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.layout import FormattedTextControl, Layout, Window
+from prompt_toolkit.output.color_depth import ColorDepth
+from prompt_toolkit.output.vt100 import Vt100_Output
+
+from broker import prompts
+from broker.ui import keys, sheet, tty, wording
+
+_STYLES = {
+    wording.Voice.OURS: "",
+    wording.Voice.CLAIM: "",
+    wording.Voice.WARNING: "bold",
+    wording.Voice.CHOICE: "bold",
+}
+_FEW_ROWS = 3  # of the body that stay visible however long the footer is
+
+
+class Terminal:
+    """Asks on /dev/tty with one full-screen sheet.
+
+    environ: for TERM and the locale; pick: draws the word of a critical question; settle: seconds before keys count.
+    """
+
+    def __init__(self, environ: Mapping[str, str], pick: sheet.Pick, settle: float = keys.SETTLE) -> None:
+        self._environ = environ
+        self._pick = pick
+        self._settle = settle
+
+    def ask(self, request: prompts.Request) -> tuple[prompts.Answer, ...] | None:
+        """The answers; None when the user decided nothing, or the terminal is not ours or went away."""
+        try:
+            with tty.borrowed() as terminal:
+                return None if terminal is None else self._ask(request, terminal)
+        except (EOFError, KeyboardInterrupt, OSError, termios.error):
+            return None
+
+    def _ask(self, request: prompts.Request, terminal: int) -> tuple[prompts.Answer, ...] | None:
+        unicode = tty.unicode(self._environ)
+        tty.discard(terminal)
+        tty.tidy(terminal)
+        with open(terminal, "w", encoding="utf-8", closefd=False) as stream:
+            screen = _Screen(request, stream, unicode, self._pick, self._settle)
+            answers = asyncio.run(screen.run(self._environ.get("TERM", "")))
+        columns, _ = tty.size(terminal)
+        page = wording.Page(width=min(columns - 1, wording.WIDEST), margin="", ascii=not unicode)
+        tty.write(terminal, "".join(f"{line.text}\n" for line in wording.summary(request, answers, page)))
+        return answers
+
+
+class _Screen:
+    """One sheet while it is on the screen."""
+
+    def __init__(
+        self, request: prompts.Request, stream: TextIO, unicode: bool, pick: sheet.Pick, settle: float
+    ) -> None:
+        self._stream = stream
+        self._unicode = unicode
+        self._pick = pick
+        self._settle = settle
+        self._keyboard = keys.Keyboard()
+        self._state = sheet.start(request)
+        self._size = tty.size(stream.fileno())
+        self._painted = False
+        self._top = 0
+        self._shown: tuple[wording.Line, ...] = ()
+        self._seen: set[wording.Line] = set()
+
+    async def run(self, term: str) -> tuple[prompts.Answer, ...] | None:
+        """Draw, and wait for the end. Raises EOFError or OSError when the terminal goes away."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._failed)
+        source = _Input(self._stream, self._arrived)
+        sink = Vt100_Output(self._stream, self._dimensions, term=term, enable_bell=False, enable_cpr=False)
+        with create_app_session(input=source, output=sink):
+            control = FormattedTextControl(self._text, show_cursor=False)
+            self._app: Application[None] = Application(
+                layout=Layout(Window(control, always_hide_cursor=True)),
+                full_screen=True,
+                color_depth=ColorDepth.DEPTH_1_BIT,
+                after_render=self._drawn,
+                input=source,
+                output=sink,
+            )
+            await self._app.run_async(pre_run=self._listen, handle_sigint=False, set_exception_handler=False)
+        return self._state.answers
+
+    def _listen(self) -> None:
+        for number in tty.closing():
+            self._loop.add_signal_handler(number, self._press, keys.CLOSE)
+
+    def _dimensions(self) -> Size:
+        columns, rows = tty.size(self._stream.fileno())
+        return Size(rows=rows, columns=columns)
+
+    def _failed(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised, most likely because the terminal is gone: end, and let ``ask`` see the exception."""
+        if self._app.future and not self._app.future.done():
+            self._app.future.set_exception(context.get("exception") or EOFError())
+
+    # Keys
+
+    def _arrived(self, data: str) -> None:
+        self._measure()
+        for key in self._keyboard.feed(data, self._loop.time()):
+            self._press(key)
+        for delay in (keys.ALONE, keys.STUCK):
+            self._loop.call_later(delay, self._alone)
+
+    def _alone(self) -> None:
+        self._measure()
+        if key := self._keyboard.due(self._loop.time()):
+            self._press(key)
+
+    def _press(self, key: str) -> None:
+        if self._state.done:
+            return
+        if self._state.view is not sheet.View.WORD:
+            key = {"j": "down", "k": "up"}.get(key, key)
+        if key in keys.MOVES.values():
+            self._move(key)
+        else:
+            view = self._state.view
+            self._state = sheet.press(self._state, key, self._read(), self._pick)
+            self._top = self._top if self._state.view is view else 0
+            self._show_cursor()
+        if self._state.done:
+            self._app.exit()
+        self._app.invalidate()
+
+    def _read(self) -> sheet.Seen:
+        unread = [line for line in _lasting(self._lines()) if line not in self._seen]
+        return sheet.Seen(row=all(line.row != self._state.cursor for line in unread), all=not unread)
+
+    def _move(self, key: str) -> None:
+        """A page inside what is too long for the screen, then row by row, so that ``j`` alone gets everywhere."""
+        height = self._height()
+        first, last = self._block()
+        match key:
+            case "pageup" | "pagedown":
+                self._scroll(self._top + (height if key == "pagedown" else -height))
+            case "down" if last >= self._top + height:
+                self._scroll(min(self._top + height, last - height + 1))
+            case "up" if first < self._top:
+                self._scroll(max(self._top - height, first))
+            case _ if self._state.view is sheet.View.LIST:
+                step = self._state.cursor + (1 if key == "down" else -1)
+                cursor = max(0, min(step, len(self._state.rows) - 1))
+                self._state = dataclasses.replace(self._state, cursor=cursor, notice="")
+                self._show_cursor()
+
+    def _scroll(self, top: int) -> None:
+        self._top = max(0, min(top, len(self._lines()) - self._height()))
+
+    def _show_cursor(self) -> None:
+        if self._state.view is sheet.View.LIST:
+            first, last = self._block()
+            self._scroll(min(max(self._top, last - self._height() + 1), first))
+
+    def _block(self) -> tuple[int, int]:
+        """First and last line of what belongs to the cursor: the head with the first row, the end with the last."""
+        lines = self._lines()
+        if self._state.view is not sheet.View.LIST or not self._state.rows:
+            return 0, len(lines) - 1
+        own = [index for index, line in enumerate(lines) if line.row == self._state.cursor]
+        first = own[0] if self._state.cursor else 0
+        return first, own[-1] if self._state.cursor < len(self._state.rows) - 1 else len(lines) - 1
+
+    # Drawing
+
+    def _measure(self) -> None:
+        """After a resize every row is elsewhere: nothing has been read, and keys wait again."""
+        size = tty.size(self._stream.fileno())
+        if size != self._size:
+            self._size = size
+            self._seen.clear()
+            self._keyboard.settle(self._loop.time(), self._settle)
+            self._refresh_when_live()
+            self._show_cursor()
+
+    def _page(self) -> wording.Page:
+        margin = "│ " if self._unicode else "| "
+        return wording.Page(width=min(self._size[0] - 1, wording.WIDEST), margin=margin, ascii=not self._unicode)
+
+    def _lines(self) -> tuple[wording.Line, ...]:
+        state, page = self._state, self._page()
+        match state.view:
+            case sheet.View.LIST:
+                return wording.sheet(state.request, [row.choice for row in state.rows], state.cursor, page)
+            case sheet.View.DETAILS:
+                return wording.details(state.request, state.row.question, page)
+            case sheet.View.WORD:
+                return wording.critical(state.row.question, state.word, page)
+
+    def _footer(self) -> tuple[wording.Line, ...]:
+        state, page = self._state, self._page()
+        match state.view:
+            case sheet.View.WORD:
+                return (*wording.say(f"> {state.typed}", page), *wording.say("Esc leaves it denied.", page))
+            case sheet.View.DETAILS:
+                return wording.say("Enter goes back.", page)
+        status = state.notice
+        if not status and not self._read().all:
+            status = "There is more below: j goes further down."
+        if not self._keyboard.live(self._loop.time()):
+            status = "Keys count in a moment."
+        return (*wording.say(status, page, wording.Voice.WARNING), *wording.keys(page))
+
+    def _height(self) -> int:
+        return max(_FEW_ROWS, self._size[1] - len(self._footer()))
+
+    def _text(self) -> StyleAndTextTuples:
+        self._measure()
+        self._shown = body = self._lines()[self._top : self._top + self._height()]
+        footer = self._footer()[: max(0, self._size[1] - len(body))]
+        gap = [wording.Line(text="", voice=wording.Voice.OURS)] * (self._size[1] - len(body) - len(footer))
+        reverse = " reverse" if self._state.view is sheet.View.WORD else ""
+        shown = [(_STYLES[line.voice] + reverse, line.text) for line in body]
+        shown += [(_STYLES[line.voice], line.text) for line in (*gap, *footer)]
+        return [(style, text + "\n" * (index < len(shown) - 1)) for index, (style, text) in enumerate(shown)]
+
+    def _drawn(self, _: object) -> None:
+        """What is on the screen now has been shown; the first time, what was typed before it is thrown away."""
+        if self._state.view is sheet.View.LIST:
+            self._seen.update(_lasting(self._shown))
+        if not self._painted:
+            self._painted = True
+            tty.discard(self._stream.fileno())
+            self._keyboard.settle(self._loop.time(), self._settle)
+            self._refresh_when_live()
+
+    def _refresh_when_live(self) -> None:
+        if self._keyboard.live(self._loop.time()):
+            self._app.invalidate()
+        else:
+            self._loop.call_later(keys.SILENCE, self._refresh_when_live)
+
+
+def _lasting(lines: Iterable[wording.Line]) -> list[wording.Line]:
+    """The lines that stay the same whatever is ticked: what has to be read."""
+    return [line for line in lines if line.voice is not wording.Voice.CHOICE]
+
+
+class _Input(Vt100Input):
+    """The terminal's modes and readiness as prompt_toolkit wants them; the bytes go to ``arrived``, not to bindings."""
+
+    def __init__(self, stream: TextIO, arrived: Callable[[str], None]) -> None:
+        super().__init__(stream)
+        self._arrived = arrived
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._gone = False
+
+    def read_keys(self) -> list[KeyPress]:
+        """Take what is there. A terminal that hung up reads as end of file or EIO (termios(3), ioctl_tty(2))."""
+        try:
+            data = os.read(self.fileno(), 4096)
+        except OSError:
+            data = b""
+        if data:
+            self._arrived(self._decoder.decode(data))
+        else:
+            self._gone = True
+        return []
+
+    def flush_keys(self) -> list[KeyPress]:
+        """Nothing: no key waits here."""
+        return []
+
+    @property
+    def closed(self) -> bool:
+        """Whether the terminal went away."""
+        return self._gone

@@ -1,0 +1,314 @@
+"""Every word of the handshake: a Request becomes lines of text, for any front-end. Pure.
+
+Three voices that never mix: our own words; what the app claims, always quoted after ``app says``; and what it claims
+about a denial, always quoted after ``if denied, app says``. Whatever is shown passes ``clean``, and no line is wider
+than its page.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker import prompts
+from intents import model, text
+
+WIDEST = 79
+CLAIM_CELLS = 240  # twice what a manifest may say: only words that skipped the manifest's own limit is cut
+NAME_CELLS = 80
+_MARKS_PER_LETTER = 2
+_SPANS = {
+    model.Lifespan.ONCE: "this once",
+    model.Lifespan.SESSION: "this session",
+    model.Lifespan.UNTIL: f"for {prompts.HOURS} hours",
+    model.Lifespan.FOREVER: "always",
+}
+
+
+class Voice(StrEnum):
+    """Whose words a line holds, and how loud they are."""
+
+    OURS = "ours"
+    WARNING = "warning"
+    CHOICE = "choice"
+    CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Where text goes: ``width`` in cells, ``margin`` before every line, ``ascii`` where nothing else can be drawn."""
+
+    width: int
+    margin: str = "│ "
+    ascii: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line as it is drawn; ``row`` is the index of the question it belongs to, or -1."""
+
+    text: str
+    voice: Voice
+    row: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What an answer to one question would be if it were given now."""
+
+    effect: model.Effect
+    span: model.Lifespan
+
+
+def clean(words: str) -> str:
+    """``words`` with every character visible and in its place; what could deceive becomes ``\\u202e``. Idempotent."""
+    shown: list[str] = []
+    marks = _MARKS_PER_LETTER
+    for char in words:
+        mark = unicodedata.category(char).startswith("M")
+        marks = marks + 1 if mark else (_MARKS_PER_LETTER if char == " " else 0)
+        deceptive = text.unshowable(char) or (mark and marks > _MARKS_PER_LETTER) or "\u2500" <= char <= "\u25ff"
+        shown.append(char.encode("unicode_escape").decode("ascii") if deceptive else char)
+    return "".join(shown)
+
+
+def cells(words: str) -> int:
+    """How many terminal cells ``words`` takes; never fewer than a terminal uses, for symbols perhaps more."""
+    return sum(_char_cells(char) for char in words)
+
+
+def quote(words: str, limit: int = CLAIM_CELLS) -> str:
+    """A claim of the app in double quotes that it cannot close; what exceeds ``limit`` cells is counted, not hidden."""
+    shown = clean(re.sub(" {2,}", " ", words.strip(" "))).replace('"', '\\"')
+    if cells(shown) <= limit:
+        return f'"{shown}"'
+    kept = _cut(shown, limit)[0]
+    return f'"{kept}" (cut: {len(shown) - len(kept)} more characters)'
+
+
+def wrap(words: str, width: int, lead: str = "", hang: str = "") -> list[str]:
+    """``words`` cleaned and broken at spaces, else anywhere, into lines of at most ``width`` cells.
+
+    lead and hang are ours and go before the first and the other lines; a run of spaces survives inside a line.
+    """
+    lines, line, started = [], lead, False
+    for word in clean(words).split(" "):
+        if started and cells(line) + 1 + cells(word) <= width:
+            line += " " + word
+            continue
+        if started:
+            lines.append(line)
+            line = hang
+        kept, rest = _cut(word, max(2, width - cells(line)))
+        while rest:
+            lines.append(line + kept)
+            line = hang
+            kept, rest = _cut(rest, max(2, width - cells(line)))
+        line, started = line + kept, True
+    return [*lines, line]
+
+
+def span_words(span: model.Lifespan) -> str:
+    """How long an answer holds, as read after ``allow`` or ``deny``."""
+    return _SPANS[span]
+
+
+def risk_words(risk: model.Risk) -> str:
+    """The risk as a word; loud ones are upper case, so that nothing depends on colour."""
+    return f"{risk.word.upper() if risk >= model.Risk.HIGH else risk.word} risk"
+
+
+def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
+    """Who asks, who vouches for it, and what is settled already."""
+    verb = "asks for something new" if request.update else "asks what it may do"
+    verb = verb if request.questions else "asks for nothing but to be started"
+    lines = _flow(page, Voice.CHOICE, f"{request.app_id} {verb}")
+    name, version = quote(request.name, NAME_CELLS), quote(request.version, NAME_CELLS)
+    lines += _flow(page, Voice.CLAIM, f"app says its name is {name}, version {version}")
+    if text.mixed(request.name):
+        lines += _flow(page, Voice.WARNING, "Its letters come from different scripts: it may imitate another name.")
+    loud = request.trust in (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
+    lines += _flow(page, Voice.WARNING if loud else Voice.OURS, _publisher(request))
+    if request.as_root:
+        lines += _flow(page, Voice.WARNING, "You are root: what you allow, it does as root.")
+    if request.granted_before:
+        lines += _flow(page, Voice.OURS, f"Allowed before, and kept: {', '.join(request.granted_before)}.")
+    if request.withdrawn:
+        lines += _flow(page, Voice.OURS, f"No longer asked for: {', '.join(request.withdrawn)}.")
+    return tuple(lines)
+
+
+def body(question: prompts.Question, page: Page, *, indent: str = "", row: int = -1) -> tuple[Line, ...]:
+    """What one question is about: our sentence first, then the app's claims."""
+    lines = _flow(page, Voice.OURS, question.allows, indent, row=row)
+    for note in question.notes:
+        lines += _flow(page, Voice.OURS, note, indent, row=row)
+    if change := _change(question):
+        lines += _flow(page, Voice.WARNING, change, indent, row=row)
+    if question.reason:
+        lines += _flow(page, Voice.CLAIM, f"app says {quote(question.reason)}", indent, "  ", row=row)
+    if question.if_denied:
+        lines += _flow(page, Voice.CLAIM, f"if denied, app says {quote(question.if_denied)}", indent, "  ", row=row)
+    if not question.optional:
+        lines += _flow(page, Voice.OURS, "If denied, the app does not start.", indent, row=row)
+    return tuple(lines)
+
+
+def sheet(
+    request: prompts.Request, choices: Sequence[Choice], cursor: int, page: Page
+) -> tuple[Line, ...]:
+    """The whole handshake on one page; ``choices`` stand beside their questions, ``cursor`` is the index of one."""
+    blank = Line(text=page.margin.rstrip(), voice=Voice.OURS)
+    lines = [*head(request, page), blank]
+    for index, (question, choice) in enumerate(zip(request.questions, choices, strict=True)):
+        lines += _heading(question, choice, index == cursor, page, index)
+        lines += body(question, page, indent=" " * 6, row=index)
+    lines += [blank] if request.together else []
+    return (*lines, *together(request, page))
+
+
+def together(request: prompts.Request, page: Page) -> tuple[Line, ...]:
+    """What the intents could do in combination."""
+    return tuple(line for note in request.together for line in _flow(page, Voice.WARNING, f"!! {note}"))
+
+
+def details(request: prompts.Request, question: prompts.Question, page: Page) -> tuple[Line, ...]:
+    """Everything known about one question."""
+    need = "optional" if question.optional else "required"
+    lines = _flow(page, Voice.CHOICE, f"{question.title}: {risk_words(question.risk)}, {need}")
+    lines += body(question, page)
+    if question.parts:
+        lines += _flow(page, Voice.OURS, "One by one, it could:")
+        for part in question.parts:
+            lines += _flow(page, Voice.OURS, f"- {part}", "", "  ")
+    if question.risk is model.Risk.CRITICAL:
+        lines += _flow(page, Voice.OURS, "To allow it you type a word. Always is not offered here.")
+    lines += _flow(page, Voice.OURS, f"Intent {question.intent_id}, kind {question.kind}. Later, to change your mind:")
+    lines += _flow(page, Voice.OURS, f"intent-ctl grant {request.app_id} {question.intent_id}", "  ", "  ")
+    lines += _flow(page, Voice.OURS, f"intent-ctl revoke {request.app_id} {question.intent_id}", "  ", "  ")
+    return tuple(lines)
+
+
+def critical(question: prompts.Question, word: str, page: Page) -> tuple[Line, ...]:
+    """The screen of one critical question, with the word that has to be typed."""
+    lines = _flow(page, Voice.WARNING, f"STOP  {question.title}: {risk_words(question.risk)}")
+    lines += body(question, page)
+    lines += _flow(page, Voice.WARNING, f"To allow it, type the word  {word}  by hand. Nothing else allows it.")
+    return tuple(lines)
+
+
+def summary(
+    request: prompts.Request, answers: Sequence[prompts.Answer] | None, page: Page
+) -> tuple[Line, ...]:
+    """What stays in the scrollback: one to three lines."""
+    if answers is None:
+        words = f"{request.app_id}: nothing was decided, nothing is stored."
+        return tuple(_flow(page, Voice.OURS, words)[:3])
+    given = {answer.intent_id: answer for answer in answers}
+    lines = []
+    for effect in (model.Effect.ALLOW, model.Effect.DENY):
+        named = [
+            f"{question.title} ({span_words(given[question.intent_id].span)})"
+            for question in request.questions
+            if question.intent_id in given and given[question.intent_id].effect is effect
+        ]
+        verb = "allowed" if effect is model.Effect.ALLOW else "denied"
+        told = _flow(page, Voice.OURS, f"{verb}: {', '.join(named)}")
+        counted = _flow(page, Voice.OURS, f"{verb}: {len(named)} of {len(request.questions)}")
+        lines += [] if not named else told if len(told) == 1 else counted[:1]
+    change = _flow(page, Voice.OURS, f"change it: intent-ctl show {request.app_id}")
+    return (*lines, *(change if len(change) == 1 else _flow(page, Voice.OURS, "change it: intent-ctl show APP")))
+
+
+def keys(page: Page) -> tuple[Line, ...]:
+    """What the keys of the sheet do."""
+    answers = "d deny all   l decide later   s START with what is ticked"
+    first = _flow(page, Voice.OURS, "space tick   t how long   ? details   m only required")
+    return (*first, *_flow(page, Voice.OURS, answers))
+
+
+def numbered(request: prompts.Request, index: int, page: Page) -> tuple[Line, ...]:
+    """The heading of one question where they come one after the other."""
+    question = request.questions[index]
+    need = "optional" if question.optional else "required"
+    count = f"Question {index + 1} of {len(request.questions)}"
+    return tuple(_flow(page, Voice.CHOICE, f"{count}: {question.title}, {risk_words(question.risk)}, {need}."))
+
+
+def offer(words: Sequence[str], page: Page) -> tuple[Line, ...]:
+    """The words that answer a question in lines of text."""
+    return tuple(_flow(page, Voice.OURS, f"Type {', '.join(words[:-1])} or {words[-1]}, then Enter."))
+
+
+def say(words: str, page: Page, voice: Voice = Voice.OURS) -> tuple[Line, ...]:
+    """One sentence of a front-end's own, wrapped and cleaned like the rest."""
+    return tuple(_flow(page, voice, words))
+
+
+def _publisher(request: prompts.Request) -> str:
+    match request.trust:
+        case model.Trust.VOUCHED:
+            return "Vouched for by the catalog it is installed in."
+        case model.Trust.PINNED:
+            return f"Signed by the key you already know: {request.fingerprint}"
+        case model.Trust.FIRST_USE:
+            return f"Signed by a key that is NEW to you: {request.fingerprint}. Risks count one level higher."
+        case model.Trust.UNSIGNED:
+            return "NOT SIGNED: nobody vouches for it. Risks count one level higher; nothing outlives the session."
+
+
+def _change(question: prompts.Question) -> str:
+    match question.changed:
+        case "new":
+            return "New: nothing you decided before covers this."
+        case "wider":
+            return "Wider: you decided on a part of this before; this is the rest."
+        case moved:
+            return moved and f"{moved[0].upper()}{moved[1:]}"
+
+
+def _heading(question: prompts.Question, choice: Choice, current: bool, page: Page, row: int) -> list[Line]:
+    allowed = choice.effect is model.Effect.ALLOW
+    mark = f"{'>' if current else ' '} [{'x' if allowed else ' '}] "
+    need = "optional" if question.optional else "required"
+    verdict = f"{'ALLOW' if allowed else 'deny'} {span_words(choice.span)}"
+    columns = ((question.title, 26), (risk_words(question.risk), 15), (need, 10))
+    aligned = "".join(_pad(words, width) for words, width in columns) + verdict
+    whole = _flow(page, Voice.CHOICE, aligned, mark, " " * 6, row=row)
+    if len(whole) == 1:
+        return whole
+    return _flow(page, Voice.CHOICE, ", ".join([*(words for words, _ in columns), verdict]), mark, " " * 6, row=row)
+
+
+def _pad(words: str, width: int) -> str:
+    shown = clean(words)
+    return shown + " " * max(2, width - cells(shown))
+
+
+def _flow(
+    page: Page, voice: Voice, words: str, lead: str = "", hang: str | None = None, *, row: int = -1
+) -> list[Line]:
+    """``words`` on the page; ``hang`` indents the lines after the first, on top of a ``lead`` of blanks."""
+    if page.ascii:
+        words = clean(words).encode("ascii", "backslashreplace").decode("ascii")
+    following = lead if hang is None else lead + hang if lead.isspace() else hang
+    room = page.width - cells(page.margin)
+    return [Line(text=page.margin + line, voice=voice, row=row) for line in wrap(words, room, lead, following)]
+
+
+def _cut(words: str, room: int) -> tuple[str, str]:
+    used = 0
+    for index, char in enumerate(words):
+        used += _char_cells(char)
+        if used > room:
+            return words[:index], words[index:]
+    return words, ""
+
+
+def _char_cells(char: str) -> int:
+    category = unicodedata.category(char)
+    if category in ("Mn", "Me"):
+        return 0
+    # Terminals disagree about symbols and number signs, and their tables are newer than ours: count those as wide.
+    return 2 if category in ("So", "No") or unicodedata.east_asian_width(char) in "WF" else 1
