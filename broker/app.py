@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from broker import catalog, guards, host, journal, plans, state
 from intents import base, diff, errors, facts, model, parse, sign, trust
-from intents.kinds import dbus, display, path
+from intents.kinds import path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,33 +69,19 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
     SignatureError, HostError.
     """
     places = state.places(environ, os.geteuid())
-    found = catalog.choose(catalog.find(name, places), typed=typed, wayland="WAYLAND_DISPLAY" in environ)
+    found = catalog.choose(catalog.find(name, places), typed=typed, wayland=bool(host.wayland_socket(environ)))
     manifest = parse.parse(found.body, file=found.path)
     catalog.check_id(found, manifest)
     key = _verify(found)
-    looked = _look(manifest, environ)
+    looked = host.look(manifest, environ, places)
     return App(
         places=places,
         found=found,
         manifest=manifest,
         key=key,
-        host=looked.host,
+        host=looked.facts,
         guards=(*_program_guards(environ), *_catalog_guards(found, places, environ), *looked.guards),
         unsigned=unsigned,
-    )
-
-
-def _look(manifest: model.Manifest, environ: Mapping[str, str]) -> host.Look:
-    """Look at what the declared intents need, and no further."""
-    scopes = [intent.scope for intent in manifest.intents]
-    places = tuple(scope.place for scope in scopes if isinstance(scope, path.Path))
-    return host.look(
-        environ,
-        places,
-        manifest.app.command[0],
-        display=any(isinstance(scope, display.Display) for scope in scopes),
-        buses=frozenset(scope.bus for scope in scopes if isinstance(scope, dbus.Dbus)),
-        home_entries=any(place.root == "home" and not place.parts for place in places),
     )
 
 
