@@ -9,6 +9,10 @@ import sys
 
 from broker import launch
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 USAGE = """usage: intent-run [--unsigned] APP [ARGUMENT ...]
 
 Start APP, an app id, an alias or a manifest file, with the permissions you granted it and nothing else.
@@ -26,7 +30,7 @@ failed, 126 refused or nobody to ask, 127 manifest or program not found, 2 usage
 def main() -> int:
     """The command; its exit status, which is the app's own on a terminal. Elsewhere it becomes bubblewrap."""
     words = [os.fsencode(word) for word in sys.argv[1:]]
-    options: "set[bytes]" = set()
+    options: set[bytes] = set()
     while words and words[0].startswith(b"--"):
         options.add(words.pop(0))
     known = {b"--unsigned", b"--describe"}
@@ -60,12 +64,12 @@ def _plan(name: str) -> str:
     return f"{base}/intents/plans/{name}.{'tty' if os.isatty(0) else 'pipe'}"
 
 
-def _guarded(work: "object") -> int:
+def _guarded(work: "Callable[[], int]") -> int:
     """Run ``work``; an error of ours becomes its lines on standard error and its exit status."""
     from intents import errors
 
     try:
-        return work()  # type: ignore[operator,no-any-return]
+        return work()
     except errors.IntentError as error:
         sys.stderr.write(errors.render(error, "intent-run") + "\n")
         return error.exit_status
@@ -74,6 +78,8 @@ def _guarded(work: "object") -> int:
 
 
 def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
+    import secrets
+
     from broker import session
     from broker.ui import choose
 
@@ -90,7 +96,7 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
         name,
         arguments,
         os.environ,
-        choose.choose(os.environ),
+        lambda: choose.choose(os.environ, secrets.choice),
         say,
         typed=os.isatty(0),
         unsigned=b"--unsigned" in options,

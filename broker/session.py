@@ -14,7 +14,7 @@ def start(
     name: str,
     arguments: list[bytes],
     environ: Mapping[str, str],
-    prompter: prompts.Prompter | None,
+    whom: Callable[[], prompts.Prompter | None],
     say: Say,
     *,
     typed: bool,
@@ -22,25 +22,28 @@ def start(
 ) -> int:
     """Launch what ``name`` means; returns only on a terminal, with the app's exit status.
 
-    prompter: whom to ask, None for nobody; say: takes one line for standard error. Raises every kind of IntentError,
-    and then nothing was started.
+    whom: who can be asked, if anybody; called only when there is a question. say: takes one line for standard error.
+    Raises every kind of IntentError, and then nothing was started.
     """
     app = apps.load(name, environ, typed=typed, unsigned=unsigned)
     state.ensure(app.places)
     now = state.clock(app.places)
-    answered = _ask(app, now, prompter) if prompter else ()
-    data = _compile(app, now, answered, plans.file(app.places, name, typed=typed), say, asked=prompter is not None)
+    answered = _ask(app, now, whom)
+    data = _compile(app, now, answered, plans.file(app.places, name, typed=typed), say)
     sections = plan.decode(data)
     assert sections is not None
     return launch.execute(sections, arguments)
 
 
-def _ask(app: apps.App, now: model.Clock, prompter: prompts.Prompter) -> tuple[model.Decision, ...]:
+def _ask(
+    app: apps.App, now: model.Clock, whom: Callable[[], prompts.Prompter | None]
+) -> tuple[model.Decision, ...]:
     """Hold the handshake if one is due; the decisions for this launch alone. Others that start the app wait here.
 
     Raises RefusedError ``handshake-abandoned``; then one more unanswered question is on record, and no decision.
     """
-    if not _due(app, now):
+    prompter = whom() if _due(app, now) else None
+    if prompter is None:
         return ()
     with state.lock(app.lock("ask")):
         with journal.Journal.open(app.places) as book:
@@ -97,7 +100,7 @@ def _record(app: apps.App, now: model.Clock, entries: list[history.Entry]) -> No
 
 
 def _compile(
-    app: apps.App, now: model.Clock, once: tuple[model.Decision, ...], path: str, say: Say, *, asked: bool
+    app: apps.App, now: model.Clock, once: tuple[model.Decision, ...], path: str, say: Say
 ) -> bytes:
     """Settle, compile and, where every intent is decided for longer than this launch, keep the plan."""
     app_id = app.manifest.app.id
@@ -107,7 +110,7 @@ def _compile(
             raise _unknown_publisher(delta.vetted)
         _raise_serial(app, book, delta.vetted, now)
         grant = decide.settle(delta)
-        _refuse_unasked(delta, grant, asked=asked)
+        _refuse_unasked(delta, grant)
         compiled = compiler.compile_sandbox(grant, app.host)
         head = book.head(app_id, delta.vetted.lineage)
         guarded = (*app.guards, *_decision_guards(app, delta, now, head))
@@ -134,11 +137,11 @@ def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, no
         book.record(now, [history.raised(app.pin(vetted, now))])
 
 
-def _refuse_unasked(delta: model.Delta, grant: model.Grant, *, asked: bool) -> None:
-    """A required intent that nobody could be asked about. Raises RefusedError ``no-way-to-ask``."""
+def _refuse_unasked(delta: model.Delta, grant: model.Grant) -> None:
+    """A required intent that is still open: nobody could be asked. Raises RefusedError ``no-way-to-ask``."""
     open_ids = {change.intent.id for change in delta.questions}
     missing = [intent.id for intent in grant.missing_required if intent.id in open_ids]
-    if missing and not asked:
+    if missing:
         app = delta.vetted.manifest.app
         raise errors.RefusedError(
             "no-way-to-ask",
@@ -152,7 +155,9 @@ def _notices(delta: model.Delta, compiled: compiler.Compiled) -> list[str]:
     lines = [f"`{name}` is granted but not given: {error.message}" for name, error in compiled.withheld]
     unasked = [change.intent.id for change in delta.questions]
     if unasked:
-        lines.append(f"{app.name} starts without {', '.join(unasked)}; to allow: intent-ctl grant {app.id} {unasked[0]}")
+        signed = delta.vetted.trust is not model.Trust.UNSIGNED
+        how = f"intent-ctl grant {app.id} {' '.join(unasked)}" if signed else "start it in a terminal"
+        lines.append(f"{app.name} starts without {', '.join(unasked)}; to allow: {how}")
     return lines
 
 
