@@ -23,6 +23,11 @@ _SCHEMA = {
         "CREATE TABLE event (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT NOT NULL, app TEXT NOT NULL,"
         " lineage TEXT NOT NULL, body TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL) STRICT"
     ),
+    "event_no_gap": (  # and no REPLACE, which fires no trigger for what it deletes
+        "CREATE TRIGGER event_no_gap BEFORE INSERT ON event"
+        " WHEN NEW.seq IS NOT (SELECT COALESCE(MAX(seq), 0) + 1 FROM event)"
+        " BEGIN SELECT RAISE(ABORT, 'append only'); END"
+    ),
     "event_no_update": (
         "CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'append only'); END"
     ),

@@ -147,13 +147,12 @@ def own_directory(path: str) -> None:
 
 
 def _make(path: str) -> None:
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        _make(os.path.dirname(path))
-        os.mkdir(path, 0o700)
+    with contextlib.suppress(FileExistsError):  # also between the two tries: others begin at the same time
+        try:
+            os.mkdir(path, 0o700)
+        except FileNotFoundError:
+            _make(os.path.dirname(path))
+            os.mkdir(path, 0o700)
 
 
 def unsafe(info: os.stat_result, *, forbidden: int = _OTHERS) -> str:

@@ -1,0 +1,52 @@
+"""What a journal says, worked out anew from the whole list of its events each time; written from SPEC §8.5 alone."""
+
+Event = tuple[str, str, str, dict[str, object]]  # what, app, lineage, body
+
+
+def pin(events: list[Event], app: str) -> tuple[str, object, object, object, int] | None:
+    """(lineage, fingerprint, serial, digest, number of the event since when) of the publisher of ``app``."""
+    found: tuple[str, object, object, object, int] | None = None
+    for number, (what, of, lineage, body) in enumerate(events, 1):
+        if of != app or what not in ("pin", "serial", "rekey"):
+            continue
+        fresh = (lineage, body["fingerprint"], body["serial"], body["digest"])
+        same = found is not None and found[0] == lineage
+        if what == "rekey" or (what == "pin" and not same):
+            found = (*fresh, number)
+        elif found is not None and same and int(str(body["serial"])) > int(str(found[2])):
+            found = (*fresh, found[4])
+    return found
+
+
+def decided(events: list[Event], app: str, lineage: str) -> list[int]:
+    """Numbers of the decisions that are not forgotten."""
+    found: list[int] = []
+    for number, (what, of, by, _) in enumerate(events, 1):
+        if (of, by) == (app, lineage):
+            found = [*found, number] if what == "decision" else [] if what == "forget" else found
+    return found
+
+
+def head(events: list[Event], app: str, lineage: str) -> int:
+    """Number of the newest event that the grants of an app depend on, 0 for none."""
+    newest = 0
+    for number, (what, of, by, _) in enumerate(events, 1):
+        if of == app and (what in ("pin", "rekey") or (by == lineage and what in ("decision", "forget"))):
+            newest = number
+    return newest
+
+
+def pending(events: list[Event], app: str, lineage: str) -> int:
+    """How many questions went unanswered since the last answer."""
+    mine = [what for what, of, by, _ in events if (of, by) == (app, lineage)]
+    last = max((at for at, what in enumerate(mine) if what in ("decision", "forget")), default=-1)
+    return mine[last + 1 :].count("pending")
+
+
+def apps(events: list[Event]) -> list[tuple[str, str]]:
+    """(app, lineage) of everything with a pin or a decision."""
+    owners = {(app, lineage) for _, app, lineage, _ in events if decided(events, app, lineage)}
+    for _, app, _, _ in events:
+        known = pin(events, app)
+        owners |= {(app, known[0])} if known else set()
+    return sorted(owners)
