@@ -66,15 +66,17 @@ def _plan(name: str) -> str:
 
 def _guarded(work: "Callable[[], int]") -> int:
     """Run ``work``; an error of ours becomes its lines on standard error and its exit status."""
-    from intents import errors
-
     try:
         return work()
-    except errors.IntentError as error:
-        sys.stderr.write(errors.render(error, "intent-run") + "\n")
-        return error.exit_status
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        from intents import errors
+
+        if not isinstance(error, errors.IntentError):
+            raise
+        sys.stderr.write(errors.render(error, "intent-run") + "\n")
+        return error.exit_status
 
 
 def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
