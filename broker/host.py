@@ -119,16 +119,20 @@ def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Look
         proxy=_program(watch, "xdg-dbus-proxy"),
         landlock=landlock(),
         abstract_sockets=abstract_sockets(),
-        env_resets_signals=_env_resets_signals(watch),
+        env_resets_signals=_signals(watch),
     )
     return Looked(facts=seen, guards=tuple(watch.taken.values()))
+
+
+def survey(environ: Mapping[str, str], kept: state.Places, command: str = "/bin/sh") -> facts.HostFacts:
+    """The machine with everything that any app could need: both displays, both buses. Raises as ``look`` does."""
+    return _look(_Needs(command=command), environ, kept).facts
 
 
 def record(environ: Mapping[str, str], command: str) -> str:
     """The machine as the JSON of ``facts.to_json``, with every bus and display but without the user's name, home,
     numbers and runtime directory: fit to be shown to others. Raises HostError ``unsafe-account``."""
-    kept = state.places(environ, os.geteuid())
-    seen = _look(_Needs(command=command), environ, kept).facts
+    seen = survey(environ, state.places(environ, os.geteuid()), command)
     account = facts.Account(uid=1000, gid=1000, user="user", group="user", home="/home/user")
     moved = {seen.account.home: account.home, seen.runtime_dir or "/run/user": "/run/user/1000"}
     owners = tuple(dataclasses.replace(fact, owner=min(fact.owner, account.uid)) for fact in seen.paths)
@@ -328,8 +332,13 @@ def _program(watch: _Watch, name: str) -> str:
     return programs.find(name)
 
 
-def _env_resets_signals(watch: _Watch) -> bool:
+def _signals(watch: _Watch) -> bool:
     watch.see("file", "/usr/bin/env")
+    return env_resets_signals()
+
+
+def env_resets_signals() -> bool:
+    """Whether /usr/bin/env understands ``--default-signal``, as GNU coreutils 8.31 and newer do."""
     return programs.run("/usr/bin/env", "--default-signal=INT", "true")[0] == 0
 
 

@@ -50,11 +50,12 @@ _KNOBS = (
     ),
 )
 
-_INSTALL = {
-    "apt": "apt-get install {}",
-    "dnf": "dnf install {}",
-    "pacman": "pacman -S {}",
-    "apk": "apk add {}",
+# Package manager -> what installs a package, and what replaces an installed one by the newest.
+_COMMANDS = {
+    "apt": ("apt-get install {}", "apt-get install --only-upgrade {}"),
+    "dnf": ("dnf install {}", "dnf upgrade {}"),
+    "pacman": ("pacman -S {}", "pacman -Syu {}"),
+    "apk": ("apk add {}", "apk add --upgrade {}"),
 }
 _DISTRIBUTIONS = {
     "debian": "apt",
@@ -114,7 +115,7 @@ def check_bwrap(path: str) -> None:
         raise errors.HostError(
             "bwrap-unsuitable",
             f"`{path}` runs with more rights than yours ({how}), which intents does not build upon",
-            hint=f"{_sudo()}{'chmod u-s,g-s' if how == 'setuid' else 'setcap -r'} {path}",
+            hint=f"{sudo()}{'chmod u-s,g-s' if how == 'setuid' else 'setcap -r'} {path}",
         )
     if lacking := missing_options(path):
         raise errors.HostError(
@@ -149,7 +150,7 @@ def _forbidden(path: str, said: str) -> errors.HostError:
             return errors.HostError(
                 "userns-forbidden",
                 f"`{path}` may not make user namespaces here: {why}",
-                hint=f"{_sudo()}{command}",
+                hint=f"{sudo()}{command}",
             )
     first = said.strip().partition("\n")[0]
     return errors.HostError("userns-forbidden", f"`{path}` cannot make a sandbox here: {first or 'it gave no reason'}")
@@ -179,8 +180,15 @@ def package_manager(os_release: str = "/etc/os-release") -> str:
 def install(package: str) -> str:
     """The command that installs ``package`` here, with ``sudo`` for whoever is not root."""
     manager = package_manager()
-    return _sudo() + _INSTALL[manager].format(package) if manager else f"install the package `{package}`"
+    return sudo() + _COMMANDS[manager][0].format(package) if manager else f"install the package `{package}`"
 
 
-def _sudo() -> str:
+def upgrade(package: str) -> str:
+    """The command that brings an installed ``package`` up to date, as ``install`` gives it."""
+    manager = package_manager()
+    return sudo() + _COMMANDS[manager][1].format(package) if manager else f"upgrade the package `{package}`"
+
+
+def sudo() -> str:
+    """What a command for root begins with here: ``sudo`` and a space, or nothing."""
     return "sudo " if os.geteuid() else ""
