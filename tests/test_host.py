@@ -1,0 +1,536 @@
+"""What the host is seen to be, and that the guards notice every change of what was seen (SPEC §9.1, §10.2)."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from broker import guards, host, launch, state, userdirs
+from intents import errors, facts, model, paths
+from intents.kinds import dbus, display, path
+from tests.conftest import must_work
+from tests.real import peers
+
+PROGRAM = "/usr/bin/env"
+
+
+@pytest.fixture
+def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
+    """A home directory of ours, in the user database and with nothing in the environment that leads elsewhere."""
+    before = dict(os.environ)
+    found = tmp_path / "home"
+    found.mkdir(mode=0o700)
+    entry = list(pwd.getpwuid(os.geteuid()))
+    entry[5] = str(found)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: pwd.struct_passwd(entry))
+    for name in [name for name in os.environ if name.startswith(("XDG_", "DBUS_", "WAYLAND_", "DISPLAY", "XAUTH"))]:
+        monkeypatch.delenv(name)
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    yield found
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def manifest(*scopes: model.Scope, program: str = PROGRAM) -> model.Manifest:
+    """One that asks for ``scopes``."""
+    asked = [
+        model.Intent(id=f"i{number}", scope=scope, optional=True, reason="why", if_denied="less")
+        for number, scope in enumerate(scopes)
+    ]
+    app = model.App(
+        id="org.example.App",
+        name="App",
+        version="1",
+        serial=1,
+        command=(program,),
+        interface="terminal",
+        aliases=(),
+        packages=(),
+    )
+    return model.Manifest(app=app, intents=tuple(asked), digest="0" * 64)
+
+
+def wants(place: str, access: str = "read") -> path.Path:
+    return path.Path(place=paths.parse_place(place), access=access)
+
+
+WAYLAND = display.Display(protocol="wayland")
+X11 = display.Display(protocol="x11-host")
+SESSION = dbus.Dbus.read({"bus": "session", "talk": ["org.example.Service"]})
+
+
+def look(*scopes: model.Scope, program: str = PROGRAM) -> host.Looked:
+    return host.look(manifest(*scopes, program=program), os.environ, state.places(os.environ, os.geteuid()))
+
+
+def fact(looked: host.Looked, where: pathlib.Path | str) -> facts.PathFact:
+    found = looked.facts.path(str(where))
+    assert found is not None
+    return found
+
+
+def hold(looked: host.Looked) -> bool:
+    """What the executor says of the guards."""
+    return launch.holds(tuple(os.fsencode(part) for guard in looked.guards for part in guard))
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """As an ordinary user, when we are root."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(peers.NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_paths_are_what_they_are(home: pathlib.Path) -> None:
+    (home / "dir").mkdir()
+    (home / "file").write_text("x")
+    (home / "link").symlink_to("dir")
+    (home / "dangling").symlink_to("/nowhere/at/all")
+    (home / "loop").symlink_to("loop")
+    os.mkfifo(home / "pipe")
+    names = ("dir", "file", "link", "dangling", "loop", "pipe", "absent", "file/below", "link/new")
+    looked = look(*(wants(f"home/{name}") for name in names))
+    found = {name: (fact(looked, home / name).kind, fact(looked, home / name).real) for name in names}
+    assert found == {
+        "dir": ("dir", f"{home}/dir"),
+        "file": ("file", f"{home}/file"),
+        "link": ("dir", f"{home}/dir"),
+        "dangling": ("absent", "/nowhere/at/all"),
+        "loop": ("other", ""),
+        "pipe": ("other", f"{home}/pipe"),
+        "absent": ("absent", f"{home}/absent"),
+        "file/below": ("absent", ""),
+        "link/new": ("absent", f"{home}/dir/new"),
+    }
+    assert fact(looked, home / "dir").owner == os.geteuid()
+    assert fact(looked, PROGRAM).kind == "file"
+    assert hold(looked)
+
+
+def test_what_may_not_be_looked_at_is_unreadable(home: pathlib.Path) -> None:
+    closed = home / "closed"
+    (closed / "inside").mkdir(parents=True)
+    closed.chmod(0)
+    watch = host._Watch(os.environ)
+    os.chmod(home.parent, 0o755)
+    os.chmod(home, 0o755)
+    for directory in home.parents:
+        if os.stat(directory).st_uid == os.geteuid():
+            os.chmod(directory, os.stat(directory).st_mode | 0o011)
+    with nobody():
+        found = host._path(watch, f"{closed}/inside", str(home))
+    closed.chmod(0o700)
+    assert (found.kind, found.real) == ("unreadable", "")
+
+
+def test_only_the_home_is_listed_and_no_link_is_followed(home: pathlib.Path) -> None:
+    odd = os.fsdecode(b"caf\xe9")
+    (home / "dir" / "below").mkdir(parents=True)
+    (home / odd).touch()
+    (home / "link").symlink_to("dir")
+    looked = look(wants("home"), wants("home/dir"))
+    assert set(fact(looked, home).entries) == {(odd, "file"), ("dir", "dir"), ("link", "link")}
+    assert fact(looked, home / "dir").entries == ()
+    assert hold(looked)
+
+
+def test_a_home_behind_a_link_is_known_by_its_real_name(
+    home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "behind").symlink_to("home")
+    entry = list(pwd.getpwuid(os.geteuid()))
+    entry[5] = str(tmp_path / "behind")
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: pwd.struct_passwd(entry))
+    looked = look(wants("home"), wants("xdg-config/a"))
+    assert looked.facts.account.home == str(home)
+    assert dict(looked.facts.directories)["xdg-config"] == f"{home}/.config"
+    assert f"{home}/.config/intents" in looked.facts.reserved
+    assert looked.facts.apps == f"{home}/.local/share/intents/apps"
+
+
+def test_the_reserved_places_are_canonical_even_before_they_exist(home: pathlib.Path) -> None:
+    (home / "elsewhere").mkdir()
+    (home / ".config").symlink_to("elsewhere")
+    looked = look()
+    assert f"{home}/elsewhere/intents" in looked.facts.reserved
+    assert {"/etc/intents", "/usr/share/intents", "/var/lib/intents"} <= set(looked.facts.reserved)
+    assert all(looked.facts.path(place) for place in looked.facts.reserved)
+
+
+def test_another_user_in_effect_is_refused(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    with pytest.raises(errors.HostError) as refused:
+        look()
+    assert refused.value.code == "unsafe-account"
+
+
+def test_the_system_is_described_as_it_is(home: pathlib.Path) -> None:
+    seen = look().facts
+    for entry in (*seen.system, *seen.etc):
+        assert entry.target == (os.readlink(entry.path) if os.path.islink(entry.path) else "")
+        assert entry.kind == ("link" if entry.target else "dir" if os.path.isdir(entry.path) else "file")
+        if entry.kind == "link" and entry in seen.etc:
+            assert seen.path(entry.path) is not None
+    assert {entry.path for entry in seen.system} == {name for name in host.SYSTEM if os.path.lexists(name)}
+    for telling in ("/etc/machine-id", "/etc/hostname", "/etc/passwd", "/etc/shadow", "/etc"):
+        assert telling not in {entry.path for entry in seen.etc}
+
+
+# The user's directories (user-dirs.dirs(5)).
+
+CONFIGURED = [
+    ('XDG_DOCUMENTS_DIR="$HOME/Papers"', "Papers"),
+    ('  XDG_DOCUMENTS_DIR="$HOME/a/b"  ', "a/b"),
+    ('XDG_DOCUMENTS_DIR="$HOME/quo\\"te"', 'quo"te'),
+    ('XDG_DOCUMENTS_DIR="{home}/Papers"', "Papers"),
+    ('XDG_DOCUMENTS_DIR="$HOME/Papers/"', "Papers"),
+    ('XDG_DOCUMENTS_DIR="$HOME/"', None),
+    ('XDG_DOCUMENTS_DIR="$HOME"', None),
+    ('XDG_DOCUMENTS_DIR="$HOME/../other"', None),
+    ('XDG_DOCUMENTS_DIR="$HOME/a/../../other"', None),
+    ('XDG_DOCUMENTS_DIR="$HOME/./a"', None),
+    ('XDG_DOCUMENTS_DIR="$HOME/up"', None),
+    ('XDG_DOCUMENTS_DIR="$HOME/self"', None),
+    ('XDG_DOCUMENTS_DIR="/etc"', None),
+    ('XDG_DOCUMENTS_DIR="{home}2"', None),
+    ('XDG_DOCUMENTS_DIR="relative"', None),
+    ('XDG_DOCUMENTS_DIR=""', None),
+    ("XDG_DOCUMENTS_DIR=$HOME/Papers", "Documents"),
+    ('# XDG_DOCUMENTS_DIR="$HOME/Papers"', "Documents"),
+    ('XDG_DOCUMENTS_DIR="$HOME/Papers"; rm -rf /', "Documents"),
+    ('XDG_MUSIC_DIR="$HOME/Sound"', "Documents"),
+    ("", "Documents"),
+]
+
+
+@pytest.mark.parametrize(("text", "below"), CONFIGURED)
+def test_user_directories_are_read_as_configured(home: pathlib.Path, text: str, below: str | None) -> None:
+    (home / "Documents").mkdir()
+    (home / "up").symlink_to("..")
+    (home / "self").symlink_to(home)
+    (home / ".config").mkdir()
+    (home / ".config" / "user-dirs.dirs").write_text(text.format(home=home) if "{" in text else text)
+    found = dict(look().facts.directories)
+    assert found.get("xdg-documents") == (f"{home}/{below}" if below else None)
+    assert "xdg-videos" not in found
+
+
+def test_a_configuration_that_others_could_write_is_not_read(home: pathlib.Path) -> None:
+    config = home / "user-dirs.dirs"
+    config.write_text('XDG_MUSIC_DIR="$HOME/Sound"\n')
+    uid = os.geteuid()
+    assert userdirs.read(str(config), str(home), uid) == {"xdg-music": f"{home}/Sound"}
+    assert userdirs.read(str(config), str(home), uid + 1) == ({} if uid else {"xdg-music": f"{home}/Sound"})
+    config.chmod(0o666)
+    assert userdirs.read(str(config), str(home), uid) == {}
+    config.unlink()
+    os.mkfifo(config)
+    assert userdirs.read(str(config), str(home), uid) == {}
+
+
+def test_every_place_root_has_a_default() -> None:
+    assert set(userdirs.DEFAULTS) == set(paths.USER_DIRECTORIES)
+    assert set(userdirs._KEYS.values()) == set(userdirs.DEFAULTS)
+
+
+def test_base_directories_follow_the_environment_only_where_it_is_safe(
+    home: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", f"{home}/cache")
+    assert dict(look().facts.directories)["xdg-cache"] == f"{home}/cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/tmp/cache")
+    assert dict(look().facts.directories)["xdg-cache"] == f"{home}/.cache"
+
+
+# Guards: whatever was consulted and then changes, the executor notices.
+
+Change = Callable[[pathlib.Path], object]
+
+
+def _replace_by_link(home: pathlib.Path) -> None:
+    (home / "dir").rename(home / "old")
+    (home / "dir").symlink_to("old")
+
+
+def _swap(home: pathlib.Path) -> None:
+    (home / "dir").rename(home / "old")
+    (home / "dir").mkdir()
+
+
+def _configure(home: pathlib.Path) -> None:
+    (home / ".config" / "user-dirs.dirs").write_text('XDG_DOCUMENTS_DIR="$HOME/dir"\n')
+
+
+def _point_elsewhere(home: pathlib.Path) -> None:
+    (home / "link").unlink()
+    (home / "link").symlink_to("/usr")
+
+
+def _move_configuration(home: pathlib.Path) -> None:
+    (home / ".config").rename(home / "moved")
+    (home / ".config").symlink_to("moved")
+
+
+CHANGES: dict[str, Change] = {
+    "a directory that was asked for becomes a link": _replace_by_link,
+    "it becomes another directory": _swap,
+    "it disappears": lambda home: (home / "dir").rmdir(),
+    "what was absent appears": lambda home: (home / "absent").mkdir(),
+    "the target of a link changes": _point_elsewhere,
+    "something new lies in the home": lambda home: (home / "new").touch(),
+    "user directories are configured": _configure,
+    "a default user directory appears": lambda home: (home / "Music").mkdir(),
+    "the configuration directory moves": _move_configuration,
+    "the environment names another cache": lambda home: os.environ.update(XDG_CACHE_HOME=f"{home}/dir"),
+    "the environment names another runtime directory": lambda home: os.environ.pop("XDG_RUNTIME_DIR"),
+    "the environment names another compositor": lambda _home: os.environ.update(WAYLAND_DISPLAY="wayland-9"),
+    "the environment names another X server": lambda _home: os.environ.update(DISPLAY=":99"),
+    "the environment names another bus": lambda _home: os.environ.update(DBUS_SESSION_BUS_ADDRESS="unix:path=/x"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_of_what_was_consulted_is_noticed(home: pathlib.Path, change: Change) -> None:
+    (home / "dir").mkdir()
+    (home / ".config").mkdir()
+    (home / "link").symlink_to("dir")
+    asked = (wants("home"), wants("home/dir"), wants("home/absent"), wants("home/link"))
+    looked = look(*asked, WAYLAND, X11, SESSION)
+    assert hold(looked)
+    change(home)
+    assert not hold(looked)
+
+
+def test_a_change_of_what_was_not_consulted_costs_nothing(home: pathlib.Path) -> None:
+    (home / "dir").mkdir()
+    looked = look(wants("home/dir"))
+    (home / "dir" / "inside").touch()
+    (home / "new").touch()
+    os.environ["WAYLAND_DISPLAY"] = "wayland-9"
+    os.environ["DISPLAY"] = ":99"
+    assert hold(looked)
+
+
+def test_a_change_between_guard_and_look_is_seen_or_noticed(
+    home: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards made after the look would hold although something else was seen."""
+    (home / "old").mkdir()
+    (home / "new").mkdir()
+    make = guards.make
+
+    def change_first(kind: str, subject: str, environ: object) -> guards.Guard:
+        if subject == f"{home}/link" and os.readlink(subject) == "old":
+            os.unlink(subject)
+            os.symlink("new", subject)
+        return make(kind, subject, os.environ)
+
+    (home / "link").symlink_to("old")
+    monkeypatch.setattr(guards, "make", change_first)
+    looked = look(wants("home/link"))
+    assert fact(looked, home / "link").real == f"{home}/new" or not hold(looked)
+    assert os.readlink(home / "link") == "new"
+
+
+def test_each_kind_of_guard_is_what_the_executor_checks(tmp_path: pathlib.Path) -> None:
+    file, link, absent = tmp_path / "file", tmp_path / "link", tmp_path / "absent"
+    file.write_text("content\n")
+    link.symlink_to("file")
+    (tmp_path / os.fsdecode(b"caf\xe9")).touch()
+    subjects = {
+        "file": file,
+        "node": tmp_path,
+        "absent": absent,
+        "link": link,
+        "real": link,
+        "env": "HOME",
+        "list": tmp_path,
+        "names": tmp_path,
+        "same": file,
+    }
+    for kind, subject in subjects.items():
+        guard = guards.make(kind, str(subject), os.environ)
+        assert guard[0] == kind
+        assert launch.holds(tuple(os.fsencode(part) for part in guard))
+    assert guards.make("link", str(file), {})[0] == "node"
+    assert guards.make("file", str(absent), {}) == ("absent", str(absent), "")
+    assert guards.make("env", "INTENTS_NOT_SET", {}) == ("env", "INTENTS_NOT_SET", "-")
+    with pytest.raises(KeyError):
+        guards.make("other", str(file), {})
+
+
+# Displays and buses are looked at only for those who ask, and as they really are.
+
+
+def test_nobody_speaks_to_a_compositor_for_an_app_without_windows(
+    home: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits: list[object] = []
+    where = pathlib.Path(os.environ["XDG_RUNTIME_DIR"]) / "wayland-1"
+    with peers.peer(where, visits.append) as address:
+        monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-1")
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={address}")
+        assert look(X11, wants("home")).facts.wayland is None
+        assert visits == []
+        assert look(WAYLAND).facts.wayland is None  # it hangs up: no compositor
+        assert len(visits) == 1
+        assert look(SESSION).facts.buses == ()
+        assert len(visits) == 2
+
+
+@pytest.mark.real
+def test_a_real_compositor_and_a_real_bus_are_seen(
+    home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = tmp_path / "share" / "dbus-1" / "services"
+    services.mkdir(parents=True)
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
+    address = f"unix:path={os.environ['XDG_RUNTIME_DIR']}/bus"
+    with peers.sway() as compositor, peers.message_bus(tmp_path, address, {"org.example.Service": "/bin/false"}):
+        monkeypatch.setenv("WAYLAND_DISPLAY", str(compositor))
+        looked = peers.eventually(lambda: found if (found := look(WAYLAND, SESSION)).facts.buses else None, "the bus")
+        assert looked.facts.wayland is not None
+        assert looked.facts.wayland.socket == str(compositor)
+        assert "xdg_wm_base" in looked.facts.wayland.globals
+        expected = facts.Bus(name="session", address=address, activatable=("org.example.Service",), owned=())
+        assert looked.facts.buses == (expected,)
+        assert hold(looked)
+        (services / "org.example.Late.service").write_text("")  # an activatable name more
+        assert not hold(looked)
+    again = look(WAYLAND, SESSION)
+    assert (again.facts.wayland, again.facts.buses) == (None, ())
+
+
+@pytest.mark.parametrize("name", ["", "../wayland-1", "sub/wayland-1", "absent"])
+def test_odd_names_of_a_compositor_lead_nowhere(
+    home: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    runtime = pathlib.Path(os.environ["XDG_RUNTIME_DIR"])
+    (runtime / "sub").mkdir()
+    with peers.peer(runtime / "wayland-0", peers.hangs_up) as where:
+        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": "wayland-0"}) == where
+        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": where, "XDG_RUNTIME_DIR": ""}) == where
+        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": name}) == ""
+        runtime.chmod(0o777)
+        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": "wayland-0"}) == ""
+
+
+@contextmanager
+def x_server(directory: pathlib.Path) -> Iterator[str]:
+    """A real X server without a screen; its number."""
+    must_work(shutil.which("Xvfb"), "Xvfb, an X server")
+    ours, theirs = os.pipe()
+    argv = ["Xvfb", "-displayfd", str(theirs), "-nolisten", "tcp", "-screen", "0", "64x64x8"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(argv, pass_fds=[theirs], cwd=directory, stdin=quiet, stdout=quiet, stderr=quiet) as server:
+        os.close(theirs)
+        with open(ours) as number:
+            yield number.readline().strip()
+        server.terminate()
+
+
+@pytest.mark.real
+def test_a_real_x_server_is_seen(
+    home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with x_server(tmp_path) as number:
+        where = f"/tmp/.X11-unix/X{number}"
+        expected = facts.X11(display=int(number), socket=where, abstract=True, authority="")
+        for name in (f":{number}", f":{number}.0", f"unix:{number}"):
+            monkeypatch.setenv("DISPLAY", name)
+            assert look(X11).facts.x11 == expected
+        assert f"@{where}" in host.abstract_sockets()
+        (home / ".Xauthority").touch()
+        assert look(X11).facts.x11 == dataclasses.replace(expected, authority=f"{home}/.Xauthority")
+        monkeypatch.setenv("XAUTHORITY", "/etc/hosts" if os.geteuid() else "/etc")
+        assert look(X11).facts.x11 == expected  # not ours, or no file
+        for name in ("", f"localhost:{number}", f"host:{number}", f":{number}x", ":-1", where):
+            monkeypatch.setenv("DISPLAY", name)
+            assert look(X11).facts.x11 is None
+        monkeypatch.setenv("DISPLAY", f":{number}")
+        looked = look(X11)
+    assert look(X11).facts.x11 is None
+    assert not hold(looked)
+
+
+def test_only_listening_abstract_sockets_count(tmp_path: pathlib.Path) -> None:
+    mark = f"intents-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as bound:
+        listening.bind(f"\0{mark} listening")
+        listening.listen()
+        bound.bind(f"\0{mark} bound")
+        found = [name for name in host.abstract_sockets() if mark in name]
+    assert found == [f"@{mark} listening"]
+    table = tmp_path / "unix"
+    table.write_bytes(
+        b"Num       RefCount Protocol Flags    Type St Inode Path\n"
+        b"0: 00000002 00000000 00010000 0001 01 1 /run/file\n"
+        b"0: 00000002 00000000 00010000 0001 01 1 @\xff\n"
+        b"0: 00000002 00000000 00010000 0001 01 1\n"
+    )
+    assert host.abstract_sockets(str(table)) == ("@\\xff",)
+    assert host.abstract_sockets(str(tmp_path / "none")) == ()
+
+
+def test_the_landlock_version_is_the_one_that_the_kernel_enforces() -> None:
+    modules = pathlib.Path("/sys/kernel/security/lsm")
+    if modules.exists():
+        assert (host.landlock() > 0) == ("landlock" in modules.read_text().split(","))
+    assert host.landlock() >= 0
+
+
+# Recorded machines.
+
+
+def test_a_record_tells_nothing_about_the_user(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"\0private-{os.getpid()}")
+        listening.listen()
+        (home / "Documents").mkdir()
+        text = host.record(os.environ, PROGRAM)
+    assert str(home) not in text
+    assert os.environ["XDG_RUNTIME_DIR"] not in text
+    assert "private-" not in text
+    seen = facts.from_json(text)
+    assert seen.account == facts.Account(uid=1000, gid=1000, user="user", group="user", home="/home/user")
+    assert dict(seen.directories)["xdg-documents"] == "/home/user/Documents"
+    assert "/home/user/.local/state/intents" in seen.reserved
+    assert seen.runtime_dir == "/run/user/1000"
+    assert facts.to_json(seen) == text
+
+
+RECORDED = sorted((pathlib.Path(__file__).parent / "hosts").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", RECORDED, ids=[file.stem for file in RECORDED])
+def test_recorded_machines_are_readable_and_nameless(file: pathlib.Path) -> None:
+    text = file.read_text("utf-8")
+    seen = facts.from_json(text)
+    assert facts.to_json(seen) == text
+    assert seen.account.user == "user"
+    assert json.loads(text)["account"]["uid"] == 1000
+
+
+def test_there_is_a_desktop_and_a_server_on_record() -> None:
+    machines = {file.stem: facts.from_json(file.read_text("utf-8")) for file in RECORDED}
+    desktop, server = machines["debian12-desktop"], machines["debian12-server"]
+    assert desktop.wayland is not None
+    assert desktop.x11 is not None
+    assert {bus.name for bus in desktop.buses} == {"session", "system"}
+    assert (server.wayland, server.x11, server.buses) == (None, None, ())
