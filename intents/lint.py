@@ -59,6 +59,10 @@ RULES = {
         "All that the program behind the name offers is given, on all its names.",
         "List the methods: `call = [\"NAME=INTERFACE.METHOD@/PATH\"]`.",
     ),
+    "two-readings": (
+        "Whoever reviews or edits the manifest with another TOML reader sees something else than intents does.",
+        "Write it in the plain form that `intent-author new` prints.",
+    ),
     "wide-place": (
         "It holds far more than one app's files.",
         "Ask for one directory below it, such as `xdg-documents/Sheets`.",

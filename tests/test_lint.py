@@ -75,7 +75,8 @@ def test_finding(code: str, bad: str, good: str) -> None:
 
 
 def test_every_rule_is_tested() -> None:
-    assert {code for code, _, _ in CASES} == set(lint.RULES)
+    of_the_bytes = {"two-readings"}  # tests/test_author.py
+    assert {code for code, _, _ in CASES} == set(lint.RULES) - of_the_bytes
 
 
 def test_nothing_to_say_about_a_careful_manifest() -> None:

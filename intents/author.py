@@ -1,0 +1,339 @@
+"""``intent-author``: write, check, sign and compile manifests (SPEC §11.3). The outer shell of the pure package.
+
+Exit status: 0 fine, 1 findings or an error, 2 usage. Each command returns an ``Outcome``; only ``main`` prints.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from intents import authoring, errors, explain, facts, kinds, lint, locate, model, parse, paths, sign
+
+PROGRAM = "intent-author"
+_PRIVATE_KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
+_OPTIONS_HELP = "print one JSON object instead of text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command found, for programs (``data``) and for people (``text``, and ``notes`` on standard error)."""
+
+    data: Mapping[str, object]
+    text: str
+    notes: tuple[str, ...] = ()
+    status: int = 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line ``argv``, or the process's own; the exit status. Prints; SystemExit 2 on wrong usage."""
+    options = _parser().parse_args(argv)
+    try:
+        outcome = options.run(options)
+    except errors.IntentError as error:
+        told = json.dumps({"error": _error(error)}, indent=2, ensure_ascii=False)
+        print(told if options.json else errors.render(error, PROGRAM), file=sys.stdout if options.json else sys.stderr)
+        return 2 if isinstance(error, errors.UsageError) else 1
+    except KeyboardInterrupt:
+        return 130
+    assert isinstance(outcome, Outcome)
+    if options.json:
+        print(json.dumps(outcome.data, indent=2, ensure_ascii=False))
+    else:
+        print(outcome.text, end="" if not outcome.text or outcome.text.endswith("\n") else "\n")
+        for note in outcome.notes:
+            print(f"{PROGRAM}: {note}", file=sys.stderr)
+    return outcome.status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Write, check, sign and compile intent manifests.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    new = commands.add_parser("new", help="print a first manifest, with examples as comments")
+    new.add_argument("id", metavar="ID", help="reverse-DNS app id, such as org.example.Sheet")
+    new.add_argument("--command", required=True, help="absolute program path and fixed arguments, shell-quoted")
+    new.add_argument("--name", help="what people call it; default: the last part of ID")
+    new.add_argument("--interface", choices=parse.INTERFACES, default="window")
+    new.add_argument("--write", metavar="FILE", help="write it there; an existing file is left alone")
+    new.set_defaults(run=_new)
+
+    check = commands.add_parser("lint", help="find errors, and what users will refuse")
+    check.add_argument("files", metavar="FILE", nargs="+")
+    check.set_defaults(run=_lint)
+
+    seal = commands.add_parser("sign", help="write FILE.sig")
+    seal.add_argument("file", metavar="FILE")
+    seal.add_argument("--key", required=True, help="Ed25519 private key, or a .pub whose private key ssh-agent holds")
+    seal.set_defaults(run=_sign)
+
+    verify = commands.add_parser("verify", help="check FILE against FILE.sig")
+    verify.add_argument("file", metavar="FILE")
+    verify.add_argument("--key", metavar="PUB", help="the public key (a .pub file) that must have signed it")
+    verify.set_defaults(run=_verify)
+
+    for name, run, text in (
+        ("compile", _compile, "print the exact bubblewrap command line, one option per line"),
+        ("explain", _explain, "say for each option which intent and which decision it is there for"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("app", metavar="APP|FILE")
+        command.add_argument("--grant", metavar="INTENT", action="append", default=[], help="as if this were granted")
+        command.add_argument("--grant-all", action="store_true", help="as if everything were granted")
+        command.add_argument("--stored", action="store_true", help="what you have granted (the default of explain)")
+        command.add_argument("--host", metavar="FACTS.json", help="another machine, from `intent-run --describe`")
+        command.set_defaults(run=run)
+    for command in commands.choices.values():
+        command.add_argument("--json", action="store_true", help=_OPTIONS_HELP)
+    return parser
+
+
+def _new(options: argparse.Namespace) -> Outcome:
+    try:
+        command = tuple(shlex.split(options.command))
+    except ValueError as error:
+        raise errors.UsageError("usage", f"`--command` cannot be split into words: {error}") from error
+    name = options.name or options.id.rpartition(".")[2]
+    body = authoring.new(app_id=options.id, name=name, command=command, interface=options.interface)
+    parse.parse(body.encode(), file=options.write or "new")
+    if options.write:
+        _write(options.write, body.encode(), replace=False)
+        return Outcome(data={"file": options.write, "manifest": body}, text=f"wrote {paths.printable(options.write)}")
+    return Outcome(data={"file": None, "manifest": body}, text=body)
+
+
+def _lint(options: argparse.Namespace) -> Outcome:
+    reports: list[dict[str, object]] = []
+    lines: list[str] = []
+    for file in options.files:
+        report: dict[str, object] = {"file": file, "error": None, "findings": []}
+        reports.append(report)
+        try:
+            found = _findings(file)
+        except errors.IntentError as error:
+            report["error"] = _error(error)
+            lines += errors.render(error, PROGRAM).split("\n")
+            continue
+        report["findings"] = found
+        for finding in found:
+            lines.append(f"{paths.printable(file)}:{finding['line']}  {finding['subject']}  {finding['code']}")
+            lines += [f"  {finding['sentence']}", f"  why: {finding['why']}", f"  instead: {finding['instead']}"]
+    bad = any(report["error"] or report["findings"] for report in reports)
+    return Outcome(data={"files": reports}, text="\n".join(lines), status=1 if bad else 0)
+
+
+def _findings(file: str) -> list[dict[str, str | int]]:
+    body = _read(file)
+    found = list(lint.lint(parse.parse(body, file=file)))
+    if not authoring.same_reading(body):
+        found.append(lint.Finding(code="two-readings", subject="", sentence="tomllib and tomlkit read it differently"))
+    rows = []
+    for finding in found:
+        where = ("intents", finding.subject) if finding.subject else ("app",)
+        row: dict[str, str | int] = {"code": finding.code, "subject": ".".join(where)}
+        row["line"] = locate.line(body.decode(), where)
+        rows.append(row | {"sentence": finding.sentence, "why": finding.why, "instead": finding.instead})
+    return rows
+
+
+def _sign(options: argparse.Namespace) -> Outcome:
+    body = _read(options.file)
+    manifest = parse.parse(body, file=options.file)
+    signature = _signature(body, options.key)
+    key = sign.verify(body, signature)
+    target = f"{options.file}.sig"
+    _write(target, signature, replace=True)
+    data = {"file": target, "id": manifest.app.id, "serial": manifest.app.serial, "fingerprint": key.fingerprint}
+    text = f"wrote {paths.printable(target)}: {manifest.app.id}, serial {manifest.app.serial}, by {key.fingerprint}"
+    return Outcome(data=data, text=text, notes=_key_notes(key))
+
+
+def _signature(body: bytes, key_file: str) -> bytes:
+    """Sign with a private key file here; whatever else the key is, ``ssh-keygen`` knows how to ask for it."""
+    key = _read(key_file)
+    if key.startswith(_PRIVATE_KEY):
+        try:
+            return sign.sign(body, key, None)
+        except errors.SignatureError as error:
+            if error.code == "passphrase-mismatch" and os.path.exists("/dev/tty"):
+                return sign.sign(body, key, _passphrase(key_file, error))
+            if error.code != "key-unsupported":
+                raise
+    command = ["ssh-keygen", "-q", "-Y", "sign", "-n", sign.NAMESPACE, "-f", key_file]
+    try:
+        made = subprocess.run(command, input=body, stdout=subprocess.PIPE, check=False)
+    except OSError as error:
+        hint = "Install the OpenSSH client."
+        message = "this key needs `ssh-keygen`, which is not here"
+        raise errors.SignatureError("key-unsupported", message, hint=hint) from error
+    if made.returncode:
+        shown = paths.printable(key_file)
+        raise errors.SignatureError("key-malformed", f"`ssh-keygen` did not sign with `{shown}` and said why above")
+    return made.stdout
+
+
+def _passphrase(key_file: str, refused: errors.SignatureError) -> bytes:
+    try:
+        with open("/dev/tty", "rb"):
+            return getpass.getpass(f"Passphrase of {paths.printable(key_file)}: ").encode()
+    except (OSError, EOFError):
+        raise refused from None
+
+
+def _verify(options: argparse.Namespace) -> Outcome:
+    body = _read(options.file)
+    signature = f"{options.file}.sig"
+    if not os.path.exists(signature):
+        raise errors.SignatureError("signature-missing", f"there is no `{paths.printable(signature)}`")
+    key = sign.verify(body, _read(signature))
+    if options.key:
+        wanted = sign.parse_public_key(_read(options.key).decode("utf-8", "replace"))
+        if wanted != key:
+            message = f"it is signed by {key.fingerprint}, not by {wanted.fingerprint}"
+            hint = "Get the publisher's key again, or leave the file alone."
+            raise errors.SignatureError("key-changed", message, subject=paths.printable(options.file), hint=hint)
+    app = parse.parse(body, file=options.file).app
+    data = {"file": options.file, "id": app.id, "serial": app.serial, "fingerprint": key.fingerprint, "key": key.text}
+    return Outcome(data=data, text=f"{app.id}, serial {app.serial}, signed by {key.fingerprint}", notes=_key_notes(key))
+
+
+def _key_notes(key: sign.PublicKey) -> tuple[str, ...]:
+    if key.text != sign.REPOSITORY_KEY:
+        return ()
+    return ("this is the example key, with which everybody can sign: it counts as unsigned outside this checkout",)
+
+
+def _compile(options: argparse.Namespace) -> Outcome:
+    _, shown, _ = _explanation(options, stored=options.stored)
+    groups = [group for group in (shown.options, shown.proxy) if group]
+    text = "\n\n".join("\n".join(_line(option) for option in group) for group in groups)
+    data = {"options": [option.words for option in shown.options], "proxy": [option.words for option in shown.proxy]}
+    return Outcome(data={**data, **_gaps(shown)}, text=text, notes=_gap_notes(shown))
+
+
+def _explain(options: argparse.Namespace) -> Outcome:
+    said = options.grant or options.grant_all or options.host
+    manifest, shown, decided = _explanation(options, stored=options.stored or not said)
+    by = {verdict.intent.id: decided[verdict.intent.id] if verdict.granted else "" for verdict in shown.verdicts}
+    intents = [
+        {"id": verdict.intent.id, "granted": [kinds.to_data(s) for s in verdict.granted], "by": by[verdict.intent.id]}
+        for verdict in shown.verdicts
+    ]
+    wide = max(len(name) for name in ("base", *by))
+    lines = [f"{name:<{wide}}  {f'granted by {how}' if how else 'not granted'}" for name, how in by.items()]
+    parts = {"options": shown.options, "proxy": shown.proxy, "besides": shown.besides}
+    for group in parts.values():
+        lines += ["", *(f"{option.because:<{wide}}  {_line(option)}" for option in group)] if group else []
+    traced = {
+        name: [{"words": option.words, "because": option.because} for option in group] for name, group in parts.items()
+    }
+    data = {"id": manifest.app.id, "intents": intents, **traced, **_gaps(shown)}
+    return Outcome(data=data, text="\n".join(lines).lstrip("\n"), notes=_gap_notes(shown))
+
+
+def _explanation(
+    options: argparse.Namespace, *, stored: bool
+) -> tuple[model.Manifest, explain.Explanation, dict[str, str]]:
+    """The manifest, what would be started, and by what each granted intent is granted."""
+    is_file = "/" in options.app or os.path.exists(options.app)
+    described = _describe(options.app) if stored or not (is_file and options.host) else {}
+    file = str(described.get("manifest", options.app))
+    body = _read(file)
+    manifest = parse.parse(body, file=file)
+    key = sign.verify(body, _read(f"{file}.sig")) if os.path.exists(f"{file}.sig") else None
+    if options.host:
+        host = explain.assume(manifest, _facts(_read(options.host, limit=1 << 20), options.host))
+    else:
+        host = _facts(described, "intent-run --describe")
+    every = tuple(intent.id for intent in manifest.intents) if options.grant_all else ()
+    said = dict(explain.chosen(manifest, (*options.grant, *every)))
+    by = dict.fromkeys(said, "--grant-all" if options.grant_all else "--grant")
+    rows = described.get("granted", []) if stored else []
+    for row in rows if isinstance(rows, list) else ():
+        said[row["intent"]] = (*said.get(row["intent"], ()), kinds.from_data(row["scope"]))
+        by.setdefault(row["intent"], "decision " + ", ".join(str(number) for number in row["decisions"]))
+    return manifest, explain.explain(manifest, key, host, said), by
+
+
+def _describe(name: str) -> dict[str, object]:
+    """What ``intent-run --describe`` says: it is the one that may look at this machine and at what is stored."""
+    beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "intent-run")
+    program = beside if os.access(beside, os.X_OK) else "intent-run"
+    try:
+        said = subprocess.run([program, "--describe", name], stdout=subprocess.PIPE, check=False)
+    except OSError as error:
+        hint = "Say which machine is meant with --host FACTS.json, or install intents completely."
+        message = "`intent-run`, which knows this machine, is not here"
+        raise errors.CatalogError("unreadable", message, hint=hint) from error
+    if said.returncode:
+        raise errors.CatalogError(
+            "unreadable", f"`intent-run` cannot describe `{paths.printable(name)}` and said why above"
+        )
+    described = json.loads(said.stdout)
+    assert isinstance(described, dict)
+    return described
+
+
+def _facts(recorded: object, file: str) -> facts.HostFacts:
+    """The facts alone, or as the ``host`` part of what ``intent-run --describe`` prints."""
+    try:
+        data = json.loads(recorded) if isinstance(recorded, bytes) else recorded
+        return facts.from_json(json.dumps(data.get("host", data) if isinstance(data, dict) else data))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        message = f"`{paths.printable(file)}` does not hold the facts about a machine"
+        raise errors.UsageError("usage", message, hint="`intent-run --describe APP` prints them.") from error
+
+
+def _gaps(shown: explain.Explanation) -> dict[str, object]:
+    withheld = [{"intent": name, **_error(error)} for name, error in shown.withheld]
+    return {"missing": list(shown.missing), "withheld": withheld}
+
+
+def _gap_notes(shown: explain.Explanation) -> tuple[str, ...]:
+    """What stands between these command lines and a start, one line each."""
+    missing = [f"not granted, and the app does not start without it: {name}" for name in shown.missing]
+    return (*missing, *(f"withheld here: {name}: {error.message} [{error.code}]" for name, error in shown.withheld))
+
+
+def _error(error: errors.IntentError) -> dict[str, str | int]:
+    """The error as data, without the status of ``intent-run``: this program's own is always 1."""
+    return {key: value for key, value in errors.as_data(error).items() if key != "exit_status"}
+
+
+def _line(option: explain.Option) -> str:
+    """An option as a shell would read it; what only exists at launch stays in angle brackets."""
+    words = [paths.printable(word) for word in option.words]
+    return " ".join(word if word.startswith("<") or len(words) == 1 else shlex.quote(word) for word in words)
+
+
+def _read(file: str, limit: int = parse.MAX_BYTES) -> bytes:
+    """The file, or so much of it that a limit is seen to be broken. Raises CatalogError ``unreadable``."""
+    try:
+        with open(file, "rb") as source:
+            return source.read(limit + 1)
+    except OSError as error:
+        hint = "Name a file that exists." if isinstance(error, FileNotFoundError | IsADirectoryError) else ""
+        message = f"`{paths.printable(file)}` cannot be read: {error.strerror}"
+        raise errors.CatalogError("unreadable", message, hint=hint) from error
+
+
+def _write(file: str, content: bytes, *, replace: bool) -> None:
+    """All of the file or nothing of it. Raises CatalogError ``unreadable``."""
+    partial = f"{file}.{os.getpid()}" if replace else file
+    try:
+        with open(partial, "xb") as target:
+            target.write(content)
+        os.replace(partial, file)
+    except OSError as error:
+        shown = paths.printable(file)
+        hint = "Choose another name, or remove what is there."
+        raise errors.CatalogError("unreadable", f"`{shown}` was not written: {error.strerror}", hint=hint) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
