@@ -336,8 +336,8 @@ def _sentences(file: str) -> Iterator[None]:
     shown = paths.printable(file)
     try:
         yield
-    except sqlite3.Error as error:
-        # Without a code it is the sqlite3 module's own: a text that is not UTF-8, for one.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # Without a code it is the sqlite3 module's own: a text that is not UTF-8, in a row or in SQLite's own message.
         code = _CODES.get(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF, "journal-corrupt")
         said = paths.printable(str(error))
         match code:
