@@ -110,6 +110,18 @@ def test_what_is_no_bus_gives_nothing(tmp_path: pathlib.Path, behave: object) ->
         assert peers.ends(lambda: bus.names(f"unix:path={path}", 0.3)) is None
 
 
+@pytest.mark.parametrize("endless", [b"x", AUTHENTICATED + reply(99), AUTHENTICATED + b"l\2\0\1" + b"\xff" * 60])
+def test_an_endless_answer_is_cut_by_its_size(tmp_path: pathlib.Path, endless: bytes) -> None:
+    first, rest = (AUTHENTICATED, endless[len(AUTHENTICATED) :]) if endless.startswith(b"OK") else (b"", endless)
+
+    def behave(stream: socket.socket) -> None:
+        stream.sendall(first)
+        peers.flood(rest)(stream)
+
+    with peers.peer(tmp_path / "s", behave) as path:
+        assert peers.ends(lambda: bus.names(f"unix:path={path}", 10 * peers.PATIENCE)) is None
+
+
 def test_the_stand_in_of_a_bus_that_behaves_is_believed(tmp_path: pathlib.Path) -> None:
     listed = reply(2, "as", b"\x08\0\0\0\x03\0\0\0a.b\0")
     with peers.peer(tmp_path / "s", peers.says(AUTHENTICATED + reply(1) + listed + reply(3))) as path:

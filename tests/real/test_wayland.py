@@ -83,6 +83,12 @@ def test_what_is_no_compositor_gives_nothing(place: pathlib.Path, behave: object
         assert peers.ends(lambda: wayland.registry(path, 0.3)) is None
 
 
+@pytest.mark.parametrize("endless", [struct.pack("=II", 9, 8 << 16), announce(b"wl_shm")])
+def test_an_endless_answer_is_cut_by_its_size(place: pathlib.Path, endless: bytes) -> None:
+    with peers.peer(place, peers.flood(endless)) as path:
+        assert peers.ends(lambda: wayland.registry(path, 10 * peers.PATIENCE)) is None
+
+
 def test_nobody_there_gives_nothing(place: pathlib.Path) -> None:
     assert wayland.registry(str(place)) is None
     place.write_text("")
