@@ -107,6 +107,17 @@ def unanswered(app_id: str, lineage: str) -> Entry:
     return Entry(what=What.PENDING, app=app_id, lineage=lineage, body={})
 
 
+def launched(app_id: str, lineage: str, *, pid: int, at: int) -> Entry:
+    """An instance was started at ``at`` (seconds since the epoch); ``pid`` and ``at`` together are its name."""
+    return Entry(what=What.LAUNCH, app=app_id, lineage=lineage, body={"pid": pid, "at": at})
+
+
+def exited(app_id: str, lineage: str, *, pid: int, at: int, ended: int | None, status: int | None) -> Entry:
+    """The same instance ended: when, and with which exit status, as bubblewrap reported; None when it did not."""
+    body = {"pid": pid, "at": at, "ended": ended, "status": status}
+    return Entry(what=What.EXIT, app=app_id, lineage=lineage, body=body)
+
+
 def canonical(body: Mapping[str, object]) -> str:
     """The one JSON text of ``body``: ASCII, keys sorted, no spaces, so without line breaks."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -322,7 +322,8 @@ def _record(settings: "dict[bytes, bytes]") -> int:
     except FileNotFoundError:
         pass
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND, 0o600)
-    os.write(handle, b'{"app": "%s", "lineage": "%s"}\n' % (settings[b"app"], settings[b"lineage"]))
+    ours = settings[b"app"], settings[b"lineage"], os.fstat(handle).st_mtime
+    os.write(handle, b'{"app": "%s", "lineage": "%s", "at": %d}\n' % ours)
     os.set_inheritable(handle, True)
     stamp = os.open(settings[b"stamp"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.utime(stamp)

@@ -131,6 +131,12 @@ def answer(question: Question, effect: model.Effect, span: model.Lifespan) -> An
     return Answer(intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds)
 
 
+def risk(scopes: Iterable[model.Scope], host: facts.HostFacts, trust: model.Trust) -> model.Risk:
+    """What granting these scopes (at least one) together exposes: one step more from a publisher nobody agreed to."""
+    found = max(scope.risk(host) for scope in scopes)
+    return model.Risk(found + 1) if trust in _RAISED and found < model.Risk.CRITICAL else found
+
+
 def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, update: bool) -> Question:
     intent, scope = change.intent, change.intent.scope
     parts = [part for part in scope.parts() if any(opened.covers(part) for opened in change.open)]
@@ -138,14 +144,11 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
     phrases = [shown.phrase(host) for shown in ((scope,) if whole else change.open)]
     # Allowing the rest gives the app the whole scope, unless some of it stays denied.
     exposed = change.open if change.denied and not whole else (*change.open, scope)
-    risk = max(part.risk(host) for part in exposed)
-    if trust in _RAISED and risk < model.Risk.CRITICAL:
-        risk = model.Risk(risk + 1)
     return Question(
         intent_id=intent.id,
         kind=scope.kind,
         optional=intent.optional,
-        risk=risk,
+        risk=risk(exposed, host, trust),
         title=phrases[0].title if len(phrases) == 1 else scope.phrase(host).title,
         allows=" ".join(dict.fromkeys(phrase.allows for phrase in phrases)),
         notes=tuple(dict.fromkeys(note for phrase in phrases for note in phrase.notes)),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from broker import app as apps
-from broker import history, journal, launch, plans, prompts, state
+from broker import history, journal, launch, plans, prompts, record, runs, state
 from intents import bwrap, compiler, decide, errors, model, plan
 
 Say = Callable[[str], None]
@@ -53,7 +53,8 @@ def _ask(
         request = prompts.request(delta, app.host, session_available=bool(now.session), root=os.geteuid() == 0)
         answers = prompter.ask(request)
         if answers is None:
-            _record(app, now, [history.unanswered(app.manifest.app.id, delta.vetted.lineage)])
+            lineage = delta.vetted.lineage
+            record.commit(app.places, app.manifest.app.id, now, [history.unanswered(app.manifest.app.id, lineage)])
             name = app.manifest.app.name
             raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
         return _keep(app, now, delta, answers)
@@ -74,7 +75,7 @@ def _keep(
     """Record the answers that outlive this launch, and the publisher they were given for; return the others."""
     given = {answer.intent_id: answer for answer in answers}
     once: list[model.Decision] = []
-    entries = [history.pinned(app.pin(delta.vetted, now))] if _to_pin(delta.vetted) else []
+    entries = record.publisher(app, delta.vetted, now)
     for change in delta.questions:
         answer = given[change.intent.id]
         life = decide.life(answer.span, now, seconds=answer.duration_seconds, trust=delta.vetted.trust)
@@ -83,20 +84,8 @@ def _keep(
         )
         once += made if life.span is model.Lifespan.ONCE else ()
         entries += [history.decided(app.manifest.app.id, delta.vetted.lineage, decision) for decision in made]
-    _record(app, now, entries)
+    record.commit(app.places, app.manifest.app.id, now, entries)
     return tuple(once)
-
-
-def _to_pin(vetted: model.Vetted) -> bool:
-    return vetted.trust in (model.Trust.FIRST_USE, model.Trust.VOUCHED)
-
-
-def _record(app: apps.App, now: model.Clock, entries: list[history.Entry]) -> None:
-    """Commit, after the plans that the old state made are gone (SPEC §10.1)."""
-    with state.lock(app.lock("state")):
-        plans.drop(app.places, app.manifest.app.id)
-        with journal.Journal.open(app.places) as book:
-            book.record(now, entries)
 
 
 def _compile(
@@ -162,9 +151,7 @@ def _notices(delta: model.Delta, compiled: compiler.Compiled) -> list[str]:
 
 
 def _settings(app: apps.App) -> dict[str, str]:
-    run = os.path.realpath(f"{app.places.runtime or app.places.state}/run")
-    stamps = os.path.realpath(f"{app.places.state}/stamps")
-    return {"run": run, "stamp": f"{stamps}/{app.manifest.app.id}"}
+    return {"run": runs.directory(app.places), "stamp": runs.stamp(app.places, app.manifest.app.id)}
 
 
 def _decision_guards(app: apps.App, delta: model.Delta, now: model.Clock, head: str) -> list[tuple[str, str, str]]:

@@ -88,6 +88,9 @@ CATALOGUE = {
         "bad-duration": (1, "A duration is a number and one of m, h, d.", "Write `8h`."),
         "not-running": (1, "No running instance of that app.", "See `intent-ctl ps`."),
         "not-stopped": (1, "The instance did not end.", "Use `intent-ctl stop --kill`."),
+        "still-running": (1, "The app still runs.", "End it first: `intent-ctl stop`."),
+        "not-confirmed": (1, "A critical intent is granted only when its id is typed twice.", "Add `--confirm INTENT`."),
+        "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),
     },
     "UsageError": {
         "usage": (2, "The command line is not understood.", "See `--help`."),

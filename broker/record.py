@@ -1,0 +1,25 @@
+"""The one way decisions and pins reach the journal: after the plans that the old ones made are gone (SPEC §10.1)."""
+
+from collections.abc import Sequence
+
+from broker import app as apps
+from broker import history, journal, plans, state
+from intents import model
+
+
+def commit(places: state.Places, app_id: str, now: model.Clock, entries: Sequence[history.Entry]) -> None:
+    """Append ``entries``, all of them about ``app_id``, durably. Whoever starts the app afterwards compiles anew.
+
+    Raises JournalError, and then nothing was stored; OSError when a plan cannot be dropped.
+    """
+    with state.lock(places.lock_file("state", app_id)):
+        plans.drop(places, app_id)
+        with journal.Journal.open(places) as book:
+            book.record(now, entries)
+
+
+def publisher(app: apps.App, vetted: model.Vetted, now: model.Clock) -> list[history.Entry]:
+    """The pin that an answer makes, because it was given to this publisher: empty when that is pinned or unsigned."""
+    if vetted.trust in (model.Trust.FIRST_USE, model.Trust.VOUCHED):
+        return [history.pinned(app.pin(vetted, now))]
+    return []
