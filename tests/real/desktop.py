@@ -1,0 +1,172 @@
+"""A desktop without a screen: headless sway or Xvfb, a session bus, and intent-run in an environment of its own."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+from tests.conftest import must_work
+
+ROOT = pathlib.Path(__file__).parents[2]
+PATIENCE = 60.0  # seconds until something that takes one counts as never
+COMMAND = "import sys; sys.path.insert(0, {root!r}); from {module} import main; sys.exit(main())"
+SWAY = """output HEADLESS-1 resolution 800x600
+default_border none
+"""
+
+
+def until(found: Callable[[], object], what: str) -> None:
+    """Wait until ``found()`` is true; fail naming ``what`` when it never is."""
+    deadline = time.monotonic() + PATIENCE
+    while not found():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.05)
+
+
+class Desktop:
+    """A running session; ``environ`` is what programs in it are started with."""
+
+    def __init__(self, place: pathlib.Path, closing: contextlib.ExitStack) -> None:
+        self.place = place
+        self._closing = closing
+        self.environ = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": os.environ.get("HOME", "/"),
+            "LANG": "C.UTF-8",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "XDG_RUNTIME_DIR": str(place / "runtime"),
+            **{f"XDG_{name}_HOME": str(place / name.lower()) for name in ("STATE", "DATA", "CONFIG")},
+        }
+        for name in ("runtime", "state", "data", "config"):
+            (place / name).mkdir(mode=0o700)
+
+    def spawn(self, *argv: str, stderr: int | None = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+        """Start a program that is ended with the session."""
+        child = subprocess.Popen(
+            argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+        self._closing.callback(_end, child)
+        return child
+
+    def run(self, *argv: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        """Run a program in the session to its end."""
+        environ = {**self.environ, **more}
+        return subprocess.run(argv, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+
+    def ours(self, module: str, *words: str) -> list[str]:
+        """The command line of one of our own commands."""
+        return [sys.executable, "-c", COMMAND.format(root=str(ROOT), module=module), *words]
+
+    def grant(self, app: str, *words: str) -> str:
+        """``intent-ctl grant``; what it said."""
+        done = self.run(*self.ours("broker.ctl", "grant", app, *words))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_bus(self) -> None:
+        """A session bus without any service file, so that nothing of the host answers on it."""
+        config = self.place / "bus.conf"
+        socket = self.place / "runtime" / "bus"
+        config.write_text(
+            '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"'
+            ' "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">'
+            f"<busconfig><type>session</type><listen>unix:path={socket}</listen><policy context='default'>"
+            "<allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/><allow own='*'/></policy></busconfig>"
+        )
+        self.spawn("/usr/bin/dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile")
+        until(socket.exists, "the session bus")
+        self.environ["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={socket}"
+
+    def start_sway(self) -> None:
+        """A Wayland compositor that draws into memory."""
+        config = self.place / "sway.conf"
+        config.write_text(SWAY)
+        self.environ |= {"WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1"}
+        # sway refuses uid 0; to the kernel it stays the same user.
+        mask = ("/usr/bin/unshare", "--user", "--map-user=1000", "--map-group=1000") if os.geteuid() == 0 else ()
+        self.spawn(*mask, "/usr/bin/sway", "--config", str(config))
+        runtime = self.place / "runtime"
+        until(lambda: [*runtime.glob("sway-ipc.*.sock")] and (runtime / "wayland-1").exists(), "the compositor")
+        self.environ |= {"WAYLAND_DISPLAY": "wayland-1", "SWAYSOCK": str(next(runtime.glob("sway-ipc.*.sock")))}
+
+    def start_xvfb(self) -> None:
+        """An X11 server that draws into memory."""
+        reading, writing = os.pipe()
+        child = subprocess.Popen(
+            ["/usr/bin/Xvfb", "-displayfd", str(writing), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
+            pass_fds=[writing], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self._closing.callback(_end, child)
+        os.close(writing)
+        with open(reading) as found:
+            number = found.readline().strip()
+        assert number, "Xvfb did not start"
+        self.environ["DISPLAY"] = f":{number}"
+
+    def windows(self) -> dict[str, int]:
+        """Of each window of the compositor: app id -> pid."""
+        tree = json.loads(self.run("/usr/bin/swaymsg", "-r", "-t", "get_tree").stdout)
+        return dict(_leaves(tree))
+
+    def type(self, text: str) -> None:
+        """Type as the user would. The keyboard is a new one each time, which programs need a moment to notice."""
+        done = self.run("/usr/bin/wtype", "-s", "500", "-d", "30", text)
+        assert done.returncode == 0, done.stderr
+
+    def keep_screenshot(self, name: str) -> None:
+        """Leave the screen as a PNG file in the directory INTENTS_SHOTS, for people to look at."""
+        if keep := os.environ.get("INTENTS_SHOTS"):
+            self.run("/usr/bin/grim", f"{keep}/{name}.png")
+
+    def pixels(self, region: str) -> bytes:
+        """A region of the screen (``x,y WxH``), as it is now."""
+        path = self.place / "region.ppm"
+        done = self.run("/usr/bin/grim", "-t", "ppm", "-g", region, str(path))
+        assert done.returncode == 0, done.stderr
+        return path.read_bytes()
+
+    def settled(self, region: str) -> bytes:
+        """The region once it is the same in four looks in a row."""
+        looks = [self.pixels(region)]
+
+        def still() -> bool:
+            looks.append(self.pixels(region))
+            return len(looks) >= 4 and len(set(looks[-4:])) == 1
+
+        until(still, "a still screen")
+        return looks[-1]
+
+
+def _leaves(node: dict[str, object]) -> Iterator[tuple[str, int]]:
+    if node.get("pid") and node.get("type") in ("con", "floating_con"):
+        yield str(node.get("app_id") or node.get("name")), int(str(node["pid"]))
+    for key in ("nodes", "floating_nodes"):
+        children = node.get(key)
+        for child in children if isinstance(children, list) else []:
+            yield from _leaves(child)
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    child.terminate()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+@contextlib.contextmanager
+def desktop(*needed: str) -> Iterator[Desktop]:
+    """A session that has nothing started yet. ``needed`` are programs of /usr/bin."""
+    for program in (*needed, "bwrap"):
+        must_work(shutil.which(program, path="/usr/bin"), f"/usr/bin/{program} is not installed")
+    with tempfile.TemporaryDirectory(prefix="intents-desktop-", dir="/var/tmp") as place, contextlib.ExitStack() as closing:
+        yield Desktop(pathlib.Path(place), closing)
+
+
