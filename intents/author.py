@@ -4,7 +4,6 @@ Exit status: 0 fine, 1 findings or an error, 2 usage. Each command returns an ``
 """
 
 import argparse
-import getpass
 import json
 import os
 import shlex
@@ -69,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     seal = commands.add_parser("sign", help="write FILE.sig")
     seal.add_argument("file", metavar="FILE")
-    seal.add_argument("--key", required=True, help="Ed25519 private key, or a .pub whose private key ssh-agent holds")
+    seal.add_argument("--key", required=True, help="Ed25519 key file; a .pub for a key that ssh-agent holds")
     seal.set_defaults(run=_sign)
 
     verify = commands.add_parser("verify", help="check FILE against FILE.sig")
@@ -154,35 +153,24 @@ def _sign(options: argparse.Namespace) -> Outcome:
 
 
 def _signature(body: bytes, key_file: str) -> bytes:
-    """Sign with a private key file here; whatever else the key is, ``ssh-keygen`` knows how to ask for it."""
+    """Sign with an open private key file here; for every other key ``ssh-keygen`` knows how to ask."""
     key = _read(key_file)
     if key.startswith(_PRIVATE_KEY):
         try:
             return sign.sign(body, key, None)
         except errors.SignatureError as error:
-            if error.code == "passphrase-mismatch" and os.path.exists("/dev/tty"):
-                return sign.sign(body, key, _passphrase(key_file, error))
-            if error.code != "key-unsupported":
+            if error.code not in ("passphrase-mismatch", "key-unsupported"):
                 raise
     command = ["ssh-keygen", "-q", "-Y", "sign", "-n", sign.NAMESPACE, "-f", key_file]
     try:
         made = subprocess.run(command, input=body, stdout=subprocess.PIPE, check=False)
     except OSError as error:
-        hint = "Install the OpenSSH client."
-        message = "this key needs `ssh-keygen`, which is not here"
+        message, hint = "this key needs `ssh-keygen`, which is not here", "Install the OpenSSH client."
         raise errors.SignatureError("key-unsupported", message, hint=hint) from error
     if made.returncode:
         shown = paths.printable(key_file)
         raise errors.SignatureError("key-malformed", f"`ssh-keygen` did not sign with `{shown}` and said why above")
     return made.stdout
-
-
-def _passphrase(key_file: str, refused: errors.SignatureError) -> bytes:
-    try:
-        with open("/dev/tty", "rb"):
-            return getpass.getpass(f"Passphrase of {paths.printable(key_file)}: ").encode()
-    except (OSError, EOFError):
-        raise refused from None
 
 
 def _verify(options: argparse.Namespace) -> Outcome:

@@ -97,10 +97,14 @@ def token_blob(
     *,
     sent: bytes | None = None,
     named: bytes | None = None,
+    body: bytes = BODY,
 ) -> bytes:
-    """A blob as a security key makes it; afterwards ``sent`` replaces flags and counter, ``named`` the application."""
+    """A blob over ``body`` as a security key makes it.
+
+    Afterwards ``sent`` replaces flags and counter, ``named`` the application.
+    """
     state = bytes([flags]) + counter.to_bytes(4, "big")
-    message = hashlib.sha256(application).digest() + state + hashlib.sha256(to_sign(BODY)).digest()
+    message = hashlib.sha256(application).digest() + state + hashlib.sha256(to_sign(body)).digest()
     inner = string(SK_ED25519) + string(TOKEN.sign(message)) + (state if sent is None else sent)
     return blob(token_public(application if named is None else named), inner)
 
