@@ -61,4 +61,4 @@ def test_mutated_manifests() -> None:
             pytest.fail(f"mutation {number} of {body!r} gave {error!r}")
         seen[code] = seen.get(code, 0) + 1
     # A run that never gets past the TOML reader would prove nothing about what stands behind it.
-    assert len(seen) >= 12 and seen["success"] > COUNT // 100, seen
+    assert len(seen) >= 12 and seen["success"] > COUNT // 200, seen
