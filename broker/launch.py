@@ -268,16 +268,29 @@ def _arguments(sections: Sections, settings: "dict[bytes, bytes]", terminal: boo
             return b"%d" % _memory(sections["files"][int(rest)])
         if tag == b"c":
             return b"%d" % _memory(bytes.fromhex(settings[b"seccomp"].decode()))
+        if tag == b"d":
+            return _directory(shown, rest)
         return filters + b"/" + rest
 
-    args = [value(arg) for arg in sections["args"]]
+    tagged = sections["args"]
+    shown = [(sources[int(arg[1:])], tagged[at + 1][1:]) for at, arg in enumerate(tagged) if arg[:1] == b"b"]
+    args = [value(arg) for arg in tagged]
     for name in sections["passed"]:
         if name in os.environb:
             args += [b"--setenv", name, os.environb[name]]
-    here = os.getcwdb()
-    if any(here == source or here.startswith(source + b"/") for source in sources):
-        args += [b"--chdir", here]
     return args, sync
+
+
+def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
+    """Where the app finds the caller's working directory, or its home where it does not; ``shown``: (source, place)."""
+    try:
+        here = os.getcwdb()
+    except OSError:  # it was removed
+        return home
+    for source, dest in shown:
+        if here == source or here.startswith(source + b"/"):
+            return dest + here[len(source) :]
+    return home
 
 
 def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) -> int:

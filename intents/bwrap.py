@@ -1,7 +1,8 @@
 """Sandbox to plan: bubblewrap's and xdg-dbus-proxy's arguments as bytes (SPEC §10; bwrap(1), xdg-dbus-proxy(1)).
 
 Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`` is literal, ``bN`` the descriptor of
-``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` the proxy's socket for bus NAME.
+``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` the proxy's socket for bus NAME,
+``dPATH`` the caller's working directory as the app finds it, PATH where it does not.
 """
 
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def proxy_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, .
 
 
 def _shown(arg: str, names: dict[str, str]) -> str:
-    if arg.startswith("="):
+    if arg[:1] in ("=", "d"):
         return arg[1:]
     return names.get(arg, f"<filtered {arg[1:]} bus>")
 
@@ -106,7 +107,7 @@ def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
         built.args.append(_mount(mount, built))
     built.args.extend(["=--remount-ro", f"={dest}"] for dest in ("/", *_sealed(box.mounts)))
     built.args.extend(["=--setenv", f"={env.name}", f"={env.value}"] for env in box.env)
-    built.args.append(["=--chdir", f"={host.account.home}"])
+    built.args.append(["=--chdir", f"d{host.account.home}"])
     built.args.append(["=--seccomp", "c"])
     return built
 
