@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHIELDED = (_signal.SIGINT, _signal.SIGQUIT)
 
 STOPPED = b"s"  # B has stopped as a job does
-SEIZED = b"f"  # B wanted its terminal and is now in the foreground there
+RUNNING = b"r"  # B was continued, or given the terminal it had stopped for
 
 _FAILED = 125
 _GRACE = 2  # seconds between SIGHUP and SIGKILL when the user's terminal is gone
@@ -37,8 +37,8 @@ def fork(
 
     start: makes B bwrap; pty: the app's terminal; replaced: the descriptors among 0–2 that become it; strange: the
     caller's descriptors that S must not keep; foreground: whether B may use its terminal from the beginning.
-    Returns S's process id, a descriptor that takes orders (one byte per signal number; closing it ends B) and one that
-    brings ``STOPPED`` and ``SEIZED`` and closes when S ends, which it does with B's exit status (128 + n for signal n).
+    Returns S's process id, a descriptor that takes orders (one byte per signal number; closing it ends B), and one that
+    brings ``STOPPED`` and ``RUNNING`` and closes when S ends. S does so with B's exit status (128 + n for signal n).
     """
     orders_source, orders = os.pipe()
     events, events_sink = os.pipe()
@@ -102,9 +102,15 @@ def _lead(
         os.setpgid(child, child)
     except OSError:
         pass  # B has become bwrap, or has ended
+    return _watch(child, pty, orders, events, wake)
+
+
+def _watch(child: int, pty: int, orders: int, events: int, wake: int) -> int:
+    """Pass signals on to B and its stops to R; return the exit status when B has ended."""
     poller = select.poll()
     for descriptor in (orders, wake):
         poller.register(descriptor, select.POLLIN)
+    last = 0
     while True:
         for descriptor, _ in poller.poll():
             numbers = os.read(descriptor, 64)
@@ -113,25 +119,31 @@ def _lead(
                 _signal.alarm(_GRACE)
                 _send(child, _signal.SIGHUP)
             elif descriptor == orders:
-                for number in numbers:
-                    _send(_target(child, pty, number), number)
+                for last in numbers:
+                    _send(_target(child, pty, last), last)
+                    if last == _signal.SIGCONT:
+                        _tell(events, RUNNING)
             elif _signal.SIGALRM in numbers:
                 _send(child, _signal.SIGKILL)
         while (state := os.waitpid(child, os.WUNTRACED | os.WNOHANG))[0]:
             if not os.WIFSTOPPED(state[1]):
                 return exit_status(state[1])
             _stopped(child, pty, os.WSTOPSIG(state[1]), events)
+            if last == _signal.SIGTSTP and os.WSTOPSIG(state[1]) != last:
+                _send(child, last)  # going on after another stop cancelled it (signal(7))
+            last = 0
 
 
 def _become(start: "Callable[[], None]", pty: int, *, foreground: bool) -> None:
     """Process B: never returns; ``start`` makes it bwrap."""
     try:
         os.setpgid(0, 0)
-        if foreground:
-            os.tcsetpgrp(pty, os.getpid())
         _signal.set_wakeup_fd(-1)
-        dispose(_signal.SIG_DFL, _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP})
+        dispose(_signal.SIG_DFL, _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGTTOU})
         dispose(_signal.SIG_IGN, SHIELDED)
+        if foreground:
+            os.tcsetpgrp(pty, os.getpid())  # stops whoever is not in the foreground and does not ignore SIGTTOU
+        dispose(_signal.SIG_DFL, (_signal.SIGTTOU,))
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         start()
     except Exception as error:
@@ -143,14 +155,21 @@ def _become(start: "Callable[[], None]", pty: int, *, foreground: bool) -> None:
 def _stopped(child: int, pty: int, number: int, events: int) -> None:
     """Tell R that B stopped; but when it stopped for want of its terminal, give it that and go on."""
     try:
-        if number in (_signal.SIGTTIN, _signal.SIGTTOU) and os.tcgetpgrp(pty) == os.getpid():
+        wants = number in (_signal.SIGTTIN, _signal.SIGTTOU) and os.tcgetpgrp(pty) == os.getpid()
+        if wants:
             os.tcsetpgrp(pty, child)
-            os.killpg(child, _signal.SIGCONT)
-            os.write(events, SEIZED)
-        else:
-            os.write(events, STOPPED)
     except OSError:
-        return  # R and with it the pty are gone, which the orders tell as well
+        return  # the pty is gone and with it R, which the orders tell as well
+    if wants:
+        _send(child, _signal.SIGCONT)
+    _tell(events, RUNNING if wants else STOPPED)
+
+
+def _tell(events: int, event: bytes) -> None:
+    try:
+        os.write(events, event)
+    except BrokenPipeError:
+        return  # R is gone, which the orders tell as well
 
 
 def _target(child: int, pty: int, number: int) -> int:

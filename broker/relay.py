@@ -2,40 +2,32 @@
 
 An app that held the user's terminal could read what is typed at the shell, type there itself (TIOCSTI), or take the
 foreground. So it gets a pty of its own, and ``intent-run`` (process R) stays between the two as a job of the user's
-shell: it copies bytes and owns the modes of the user's terminal. broker/monitor.py is the far end.
+shell: it copies bytes and sets the modes of the user's terminal. monitor.py is the far end.
 
 When standard input is a terminal and standard output is no pipe, R copies keys in raw mode as long as its job is in the
 foreground. Otherwise the terminal may belong to somebody else (``intent-run x | less``, ``cat | intent-run y``): the
 app then starts in the background of its pty, and R leaves the user's terminal alone until the app reads its own or sets
-its modes. From then on ^C and ^Z keep reaching the whole job, unless the app turned that off; see ``_raw``.
+its modes. From then on ^C and ^Z keep reaching the whole job, unless the app turned that off; see user_terminal.py.
 
-On the warm launch path: imports nothing that is written in Python but ``os`` and broker/monitor.py.
+On the warm launch path: imports nothing that is written in Python but ``os`` and two modules of ours.
 """
 
 import _signal  # type: ignore[import-not-found]
-import fcntl
 import os
 import select
 import termios
 
-from broker import monitor
+from broker import monitor, user_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 _FORWARDED = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGTSTP)
 _HEARD = (*_FORWARDED, _signal.SIGHUP, _signal.SIGCONT, _signal.SIGWINCH)
 _TICK = 200  # milliseconds; `fg` gives a running job the terminal without a signal
 _PIECE = 65536
 _BACKLOG = 1 << 20  # more than the kernel holds for one pty (64 KiB); descendants that write on end here
-_TIOCGDEV = 0x80045432  # asm-generic/ioctls.h: the terminal behind a descriptor, also behind /dev/tty
-_EINTR = 4
-
-
-class _HangUpError(Exception):
-    """The user's terminal is gone."""
 
 
 def run(start: "Callable[[], None]") -> int:
@@ -49,13 +41,13 @@ def run(start: "Callable[[], None]") -> int:
     """
     inherited = [number for number in (0, 1, 2) if os.isatty(number)]
     _require_one(inherited)
-    terminal = _Terminal(inherited, lazy=0 not in inherited or _is_pipe(1))
+    terminal = user_terminal.UserTerminal(inherited, lazy=0 not in inherited or _is_pipe(1))
     previous = {number: _signal.getsignal(number) for number in (*_HEARD, _signal.SIGTTIN, _signal.SIGPIPE)}
     wake = monitor.listen(number for number in _HEARD if previous[number] != _signal.SIG_IGN)
     monitor.dispose(_signal.SIG_IGN, (_signal.SIGTTIN, _signal.SIGPIPE))
     try:
         return _run(start, terminal, inherited, wake)
-    except _HangUpError:
+    except user_terminal.HangUpError:
         return 128 + int(_signal.SIGHUP)
     finally:
         _signal.set_wakeup_fd(-1)
@@ -65,7 +57,9 @@ def run(start: "Callable[[], None]") -> int:
             os.close(descriptor)
 
 
-def _run(start: "Callable[[], None]", terminal: "_Terminal", inherited: "list[int]", wake: tuple[int, int]) -> int:
+def _run(
+    start: "Callable[[], None]", terminal: user_terminal.UserTerminal, inherited: "list[int]", wake: tuple[int, int]
+) -> int:
     master, slave = os.openpty()
     terminal.prepare(slave)
     process, orders, events = monitor.fork(
@@ -82,140 +76,54 @@ def _run(start: "Callable[[], None]", terminal: "_Terminal", inherited: "list[in
     return status
 
 
-class _Terminal:
-    """The user's terminal: whose turn it is, its modes and its size."""
-
-    def __init__(self, inherited: "list[int]", *, lazy: bool) -> None:
-        """Open the terminal behind the ``inherited`` descriptors; lazy: others may use it as well."""
-        self.lazy = lazy
-        self.opened: tuple[int, ...] = ()
-        self.keys, self.screen = inherited[0], inherited[-1]
-        try:
-            # An own description: non-blocking must not be set on the one that the shell uses.
-            own = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            pass  # not our controlling terminal (`setsid intent-run`): use what was inherited, which may block
-        else:
-            if _device(own) == _device(self.keys):
-                self.keys = self.screen = own
-                self.opened = (own,)
-            else:
-                os.close(own)
-        self.saved: list[Any] = []  # the user's modes while ours are set
-        self.ours: list[Any] = []  # what the terminal then says it has
-        self.wanted: list[Any] = []  # what it was told
-        self.copied: list[Any] = []  # the modes the pty last got from us
-        self.given: list[Any] = []  # what the pty then said it has
-
-    def foreground(self) -> bool:
-        """Whether the shell has given this job the terminal; raises _HangUpError when there is none any more."""
-        try:
-            return os.tcgetpgrp(self.keys) == os.getpgrp()
-        except OSError:
-            if os.isatty(self.keys):
-                return True  # not our controlling terminal: nobody decides about turns
-            raise _HangUpError from None
-
-    def prepare(self, pty: int) -> None:
-        """Give ``pty`` the size and, unless they are those of a shell's prompt, the modes of this terminal."""
-        self.resize(pty)
-        self.given = termios.tcgetattr(pty)
-        if self.foreground():
-            self._give(pty, self._modes())
-
-    def resize(self, pty: int) -> None:
-        """Copy the window size to ``pty``; the kernel then sends SIGWINCH to the app."""
-        try:
-            fcntl.ioctl(pty, termios.TIOCSWINSZ, fcntl.ioctl(self.keys, termios.TIOCGWINSZ, bytes(8)))
-        except OSError:
-            raise _HangUpError from None
-
-    def enter(self, pty: int) -> None:
-        """Take the terminal: remember the user's modes, hand them to a ``pty`` not yet changed, and go raw."""
-        now = self._modes()
-        if now != self.ours:
-            self.saved = now
-            if now != self.copied and termios.tcgetattr(pty) == self.given:
-                self._give(pty, now)
-        self.wanted = []
-        self.follow(pty)
-
-    def follow(self, pty: int) -> None:
-        """Bring the modes in line with those the app has set on ``pty`` by now."""
-        wanted = _raw(self.saved, termios.tcgetattr(pty) if self.lazy else None)
-        if wanted != self.wanted:
-            self._set(wanted)
-            self.wanted, self.ours = wanted, self._modes()
-
-    def leave(self) -> None:
-        """Give the user's modes back, unless the terminal is somebody else's by now; never raises."""
-        saved, self.saved = self.saved, []
-        try:
-            if not saved or not self.foreground():
-                return
-            # A pager further down the pipeline may have set its own modes after us.
-            if not self.lazy or self._modes() == self.ours:
-                self._set(saved)
-        except _HangUpError:
-            return
-        finally:
-            self.ours = []
-
-    def _give(self, pty: int, modes: "list[Any]") -> None:
-        termios.tcsetattr(pty, termios.TCSANOW, modes)
-        self.copied, self.given = modes, termios.tcgetattr(pty)
-
-    def _modes(self) -> "list[Any]":
-        try:
-            return termios.tcgetattr(self.keys)
-        except termios.error:
-            raise _HangUpError from None
-
-    def _set(self, attributes: "list[Any]") -> None:
-        while True:
-            try:
-                return termios.tcsetattr(self.keys, termios.TCSANOW, attributes)
-            except termios.error as error:
-                # Put in the background at this moment we were stopped (SIGTTOU); now we were continued.
-                if error.args[0] != _EINTR:
-                    raise _HangUpError from None
-
-
 class _Relay:
     """Copies between the user's terminal and the app's pty until the monitor is gone."""
 
-    def __init__(self, terminal: _Terminal, master: int, orders: int, events: int, wake: int, process: int) -> None:
+    def __init__(
+        self, terminal: user_terminal.UserTerminal, master: int, orders: int, events: int, wake: int, process: int
+    ) -> None:
         """master: the app's pty; orders, events, process: the monitor's; wake: brings the numbers of caught signals."""
         self.terminal, self.master, self.orders, self.events = terminal, master, orders, events
         self.wake, self.process = wake, process
         self.active = False
+        self.stopped = False
         self.ended = False
         self.typed = b""  # for the app
         self.held = b""  # typed after ^Z: for the app only if that does not stop it
+        self.release = 0.0  # seconds, as os.times() has them: until then ``held`` waits
         self.shown = b""  # for the screen
         os.set_blocking(master, False)
 
     def copy(self) -> None:
-        """Copy until the app has ended and all it wrote is on the screen; raises _HangUpError."""
+        """Copy until the app has ended and all it wrote is on the screen; raises user_terminal.HangUpError."""
         while not self.ended:
             self._turn()
-        # A read of the master first flushes what the kernel still carries over (n_tty_read), so no more means no more.
-        backlog = _BACKLOG
+        self._show_rest(patient=True)
+
+    def _show_rest(self, *, patient: bool) -> None:
+        """Show what the app has written until now; unless patient, give up on a screen that takes nothing for a tick.
+
+        A read of the master first flushes what the kernel still carries over (n_tty_read), so no more means no more.
+        """
         poller = select.poll()
         poller.register(self.terminal.screen, select.POLLOUT)
-        poller.register(self.wake, select.POLLIN)
+        backlog = _BACKLOG
         while self.shown or (backlog > 0 and self._read_app()):
-            backlog -= len(self.shown)
+            before = len(self.shown)
             self._write_screen()
-            while self.shown:
-                for descriptor, state in poller.poll():
-                    if descriptor == self.wake and set(os.read(self.wake, 64)) & {*_FORWARDED, _signal.SIGHUP}:
-                        return
-                    if descriptor != self.wake and not state & select.POLLOUT:
-                        raise _HangUpError
-                self._write_screen()
+            backlog -= before - len(self.shown)
+            if self.shown and not poller.poll(_TICK) and not (patient and self._waits()):
+                return
+
+    def _waits(self) -> bool:
+        """Whether no signal has told us to end by now."""
+        try:
+            return not set(os.read(self.wake, 64)) & {*_FORWARDED, _signal.SIGHUP}
+        except BlockingIOError:
+            return True
 
     def _turn(self) -> None:
+        """Wait for one thing to happen, and do what follows from it."""
         self._settle()
         ready = self._wait()
         if self.wake in ready:
@@ -226,23 +134,30 @@ class _Relay:
             if not event:
                 self.ended = True
                 return
-            if event == monitor.STOPPED:
+            self.stopped = event == monitor.STOPPED
+            if self.stopped:
                 self._suspend()
+                return
         if not self.shown:
             self._read_app()
         self._write_screen()
-        if not ready and self.held:
+        if self.held and os.times().elapsed > self.release:
             self._accept(self.held)
-        elif self.active and self.terminal.keys in ready and not self.typed and not self.held:
+        elif self.terminal.keys in ready and self._takes_keys():
             self._read_keys()
         self._write_app()
+
+    def _takes_keys(self) -> bool:
+        return self.active and not (self.stopped or self.typed or self.held)
 
     def _wait(self) -> "set[int]":
         """The descriptors on which something can be done; empty after a tick without any."""
         terminal = self.terminal
         wanted = {self.wake: select.POLLIN, self.events: select.POLLIN, terminal.keys: 0, terminal.screen: 0}
-        wanted[self.master] = (0 if self.shown else select.POLLIN) | (select.POLLOUT if self.typed else 0)
-        if self.active and not self.typed and not self.held:
+        wanted[self.master] = 0 if self.shown else select.POLLIN
+        if self.typed and not self.stopped:
+            wanted[self.master] |= select.POLLOUT
+        if self._takes_keys():
             wanted[terminal.keys] |= select.POLLIN
         if self.shown:
             wanted[terminal.screen] |= select.POLLOUT
@@ -253,7 +168,7 @@ class _Relay:
         ready = dict(poller.poll(None if quiet else _TICK))
         for descriptor in (terminal.keys, terminal.screen):
             if ready.get(descriptor, 0) & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
-                raise _HangUpError
+                raise user_terminal.HangUpError
         return set(ready)
 
     def _settle(self) -> None:
@@ -263,7 +178,7 @@ class _Relay:
             mine = os.tcgetpgrp(self.master) not in (0, self.process)
         if mine and not self.active:
             self.terminal.resize(self.master)
-            self.terminal.enter(self.master)
+            self.typed += self.terminal.enter(self.master)
         elif mine and self.terminal.lazy:
             self.terminal.follow(self.master)
         elif self.active and not mine:
@@ -272,7 +187,7 @@ class _Relay:
 
     def _signalled(self, number: int) -> None:
         if number == _signal.SIGHUP:
-            raise _HangUpError
+            raise user_terminal.HangUpError
         if number == _signal.SIGWINCH:
             self.terminal.resize(self.master)
         elif number == _signal.SIGCONT:
@@ -282,10 +197,7 @@ class _Relay:
 
     def _suspend(self) -> None:
         """Stop this job as the app's was, and continue the app when the shell continues us."""
-        for _ in range(_BACKLOG // 4096):
-            self._write_screen()
-            if self.shown or not self._read_app():
-                break
+        self._show_rest(patient=False)
         self.terminal.leave()
         self.active = False
         self.typed = self.held = b""
@@ -316,7 +228,7 @@ class _Relay:
         except BlockingIOError:
             return
         except OSError:
-            raise _HangUpError from None
+            raise user_terminal.HangUpError from None
 
     def _read_keys(self) -> None:
         if not self.terminal.foreground():
@@ -328,10 +240,10 @@ class _Relay:
         except OSError:
             # SIGTTIN is ignored, so that EIO also says: in the background since a moment ago.
             if self.terminal.foreground():
-                raise _HangUpError from None
+                raise user_terminal.HangUpError from None
             return
         if not data and not os.isatty(self.terminal.keys):
-            raise _HangUpError
+            raise user_terminal.HangUpError
         self._accept(data)
 
     def _accept(self, data: bytes) -> None:
@@ -341,9 +253,10 @@ class _Relay:
         stops = modes[3] & termios.ISIG and key != b"\0"
         end = data.find(key) + 1 if stops else 0
         self.typed, self.held = (data[:end], data[end:]) if end else (data, b"")
+        self.release = os.times().elapsed + _TICK / 1000
 
     def _write_app(self) -> None:
-        if not self.typed:
+        if not self.typed or self.stopped:
             return
         try:
             self.typed = self.typed[os.write(self.master, self.typed) :]
@@ -351,44 +264,16 @@ class _Relay:
             return
 
 
-def _raw(user: "list[Any]", app: "list[Any] | None") -> "list[Any]":
-    """The modes in which every key arrives as typed: the line is edited and echoed by the app's pty.
-
-    user: the modes to start from; app: those of a pty whose job shares the user's terminal with others, else None.
-    Shared, ^C and ^Z signal the whole job while the app has them so (a ``tee`` further on must end as well), and line
-    feeds of the others still return the carriage.
-    """
-    modes = [*user[:6], [*user[6]]]
-    modes[0] &= ~(
-        termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP
-        | termios.INLCR | termios.IGNCR | termios.ICRNL | termios.IXON
-    )  # fmt: skip
-    modes[1] = app[1] if app else modes[1] & ~termios.OPOST
-    modes[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-    if app:
-        modes[3] |= app[3] & termios.ISIG
-    modes[6][termios.VMIN], modes[6][termios.VTIME] = 1, 0
-    return modes
-
-
 def _require_one(inherited: "list[int]") -> None:
     """Raise HostError when the descriptors are several terminals: one pty cannot stand for both."""
-    first = _device(inherited[0])
+    first = user_terminal.device(inherited[0])
     for number in inherited[1:]:
-        if _device(number) != first:
+        if user_terminal.device(number) != first:
             from intents import errors  # only now: the usual launch goes without
 
             raise errors.HostError(
                 "unsafe-descriptor", f"descriptors {inherited[0]} and {number} are two different terminals"
             )
-
-
-def _device(descriptor: int) -> bytes:
-    """Which terminal it is; empty when there is none."""
-    try:
-        return fcntl.ioctl(descriptor, _TIOCGDEV, bytes(4))
-    except OSError:
-        return b""
 
 
 def _is_pipe(descriptor: int) -> bool:

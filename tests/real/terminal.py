@@ -18,9 +18,12 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from tests.conftest import must_work
 
 CHECKOUT = Path(__file__).parents[2]
-PATIENCE = 10.0  # seconds until a test gives up; nothing passes or fails by being slower than that
+PATIENCE = 60.0  # seconds until a test gives up; nothing passes or fails by being slower than that
 PROMPT = "READY> "
 
 RELAY = """#!/usr/bin/python3 -IS
@@ -48,6 +51,17 @@ def accounts() -> list[str]:
     return ["root", "tester" if "tester" in names else "nobody"]
 
 
+@contextlib.contextmanager
+def desk_of(account: str) -> "Iterator[Desk]":
+    """A desk for one test."""
+    must_work(shutil.which("bwrap"), "bubblewrap")
+    made = Desk(account)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 class Desk:
     """A directory of commands for one account, and the terminals opened there."""
 
@@ -59,7 +73,7 @@ class Desk:
         self.share.mkdir()
         os.chown(self.share, self.account.pw_uid, self.account.pw_gid)
         (self.place / "broker").mkdir()
-        for name in ("__init__.py", "relay.py", "monitor.py"):
+        for name in ("__init__.py", "relay.py", "monitor.py", "user_terminal.py"):
             shutil.copy(CHECKOUT / "broker" / name, self.place / "broker" / name)
         shutil.copytree(CHECKOUT / "intents", self.place / "intents", ignore=shutil.ignore_patterns("__pycache__"))
         for name, text in SCRIPTS.items():
@@ -88,6 +102,7 @@ class Desk:
     def shell(self, *options: str) -> "Terminal":
         """A terminal with an interactive bash that shows its prompt."""
         terminal = self.open("/bin/bash", "--norc", "--noprofile", *(options or ("--noediting",)), "-i")
+        terminal.shell = terminal.process.pid
         terminal.expect(PROMPT)
         return terminal
 
@@ -121,6 +136,7 @@ class Terminal:
         if owned:
             os.chown(os.ttyname(slave), account.pw_uid, -1)
         self.shown = ""
+        self.shell = 0  # the process group of the interactive shell, if that is what runs here
         root = os.geteuid() == 0
         self.process = subprocess.Popen(
             ["setsid", "--ctty", *command],
@@ -139,11 +155,34 @@ class Terminal:
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
-    def modes(self) -> list[object]:
+    def modes(self) -> list[Any]:
         return termios.tcgetattr(self.master)
 
     def foreground(self) -> int:
         return os.tcgetpgrp(self.master)
+
+    def taken(self) -> None:
+        """Wait until the relay has the terminal: keys then reach it one by one."""
+        canonical = termios.ICANON
+        self.until(
+            lambda: self.job() and not self.modes()[3] & canonical, "the relay did not take the terminal"
+        )
+
+    def job(self) -> int:
+        """The process group that the shell has put into the foreground; 0 while that is the shell's own."""
+        group = self.foreground()
+        return group if group != self.shell else 0
+
+    def resume(self) -> None:
+        """Bring the stopped job to the foreground and wait until all of it runs."""
+        self.command("fg")
+
+        def runs() -> bool:
+            job = self.job()
+            states = [fields[0] for _, fields in processes() if fields[2] == str(job)]
+            return bool(job and states) and "T" not in states
+
+        self.until(runs, "the job does not run again")
 
     def send(self, text: str) -> None:
         """Type ``text``, reading along what is shown."""

@@ -2,16 +2,13 @@
 
 import os
 import re
-import shutil
 import signal
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import must_work
 from tests.real import terminal
 
 pytestmark = pytest.mark.real
@@ -19,10 +16,8 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(params=terminal.accounts())
 def desk(request: pytest.FixtureRequest) -> Iterator[terminal.Desk]:
-    must_work(shutil.which("bwrap"), "bubblewrap")
-    made = terminal.Desk(request.param)
-    yield made
-    made.close()
+    with terminal.desk_of(request.param) as made:
+        yield made
 
 
 # -- how it ends
@@ -155,16 +150,10 @@ def test_dev_tty_names_one_terminal_with_the_others(desk: terminal.Desk) -> None
 def test_a_terminal_of_somebody_else_still_works(desk: terminal.Desk) -> None:
     """After `su` the device belongs to another account, and without a controlling terminal there is no /dev/tty."""
     screen = desk.open("setsid", "--wait", "boxed", "/bin/sh", "-c", "read x; echo got $x; exit 5", owned=False)
-    screen.until(lambda: desk.file("status") or not _canonical(screen))
+    screen.taken()
     screen.line("something")
     screen.expect("got something")
     assert screen.wait() == 5
-
-
-def _canonical(screen: terminal.Terminal) -> bool:
-    flags = screen.modes()[3]
-    assert isinstance(flags, int)
-    return bool(flags & termios.ICANON)
 
 
 # -- bytes and sizes
@@ -202,7 +191,7 @@ def test_a_paste_of_a_mebibyte_is_kept(desk: terminal.Desk) -> None:
 
 
 def test_the_size_is_copied_and_followed(desk: terminal.Desk) -> None:
-    script = 'stty size; trap "stty size" WINCH; while :; do sleep 0.05; done'
+    script = 'trap "stty size" WINCH; stty size; while :; do sleep 0.05; done'
     screen = desk.open("boxed", "/bin/sh", "-c", script, size=(31, 97))
     screen.expect("31 97")
     screen.resize(17, 43)
