@@ -1,5 +1,6 @@
 """Every manifest vector gives its verdict at its place (SPEC §3–§5), and the vectors cover what can go wrong."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,16 @@ def test_the_line_of_a_key() -> None:
     assert locate.line(text, ("intents", "a-b", "reason")) == 5
     assert locate.line(text, ("intents", "c", "place", "x")) == 8
     assert locate.line(text, ("absent",)) == 1
+
+
+def test_a_python_that_reads_only_short_numbers() -> None:
+    """PYTHONINTMAXSTRDIGITS may be as low as 640, which fits in a line; Python then raises no TOML error."""
+    body = b"spec = 1\n[app]\nserial = " + b"9" * 1000
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        with pytest.raises(errors.ManifestError) as caught:
+            parse.parse(body, file="manifest")
+    finally:
+        sys.set_int_max_str_digits(before)
+    assert caught.value.code == "toml-syntax"

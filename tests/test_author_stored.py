@@ -1,0 +1,92 @@
+"""``intent-author`` and this machine: facts and stored decisions come from the real ``intent-run --describe``."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker import history, journal, state
+from intents import kinds, model, parse, sign
+from tests.conftest import must_work
+
+REPOSITORY = Path(__file__).parent.parent
+MANIFEST = REPOSITORY / "manifests" / "io.github.Qalculate.qalc.toml"
+NOW = model.Clock(wall=1_800_000_000, boottime=1, boot_id="b", session="")
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Commands beside each other as they are installed, and state that is the test's own."""
+    for name, module in (("intent-author", "intents.author"), ("intent-run", "broker.run")):
+        start = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); from {module} import main; sys.exit(main())"
+        (tmp_path / name).write_text(f"#!{sys.executable}\n{start}\n")
+        (tmp_path / name).chmod(0o755)
+    own = {f"XDG_{name}_HOME": tmp_path / name.lower() for name in ("STATE", "DATA", "CONFIG")}
+    for directory in own.values():
+        directory.mkdir(mode=0o700)
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **{name: str(directory) for name, directory in own.items()}}
+
+
+def author(tmp_path: Path, environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed command."""
+    return subprocess.run(
+        [tmp_path / "intent-author", *words], env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+def decide(environ: dict[str, str], name: str, granted: bool) -> None:
+    """Store an answer about one intent of qalc, as a user of this machine would have given it."""
+    manifest = parse.parse(MANIFEST.read_bytes(), file="m")
+    intent = manifest.intent(name)
+    assert intent is not None
+    decision = model.Decision(
+        intent_id=name,
+        asked=intent.scope,
+        granted=intent.scope if granted else None,
+        life=model.Life(span=model.Lifespan.FOREVER),
+        objects=(),
+        source="command",
+        at=NOW.wall,
+    )
+    places = state.places(environ, os.geteuid())
+    state.ensure(places)
+    lineage = sign.lineage(sign.parse_public_key(sign.REPOSITORY_KEY))
+    with journal.Journal.open(places) as book:
+        book.record(NOW, [history.decided(manifest.app.id, lineage, decision)])
+
+
+def test_stored_decisions_are_explained(tmp_path: Path, environ: dict[str, str]) -> None:
+    must_work(os.path.exists("/usr/bin/qalc"), "qalc")
+    decide(environ, "names", granted=False)
+    decide(environ, "rates", granted=True)
+    done = author(tmp_path, environ, "explain", "io.github.Qalculate.qalc", "--json")
+    assert done.returncode == 0, done
+    told = json.loads(done.stdout)
+    scope = kinds.to_data(kinds.read("network", {"scope": "host"}))
+    assert told["intents"] == [
+        {"id": "rates", "granted": [scope], "by": "decision 2"},
+        {"id": "names", "granted": [], "by": ""},
+    ]
+    assert {"words": ["--share-net"], "because": "rates"} in told["options"]
+    assert "rates  granted by decision 2" in author(tmp_path, environ, "explain", "qalc").stdout
+
+
+def test_compile_grants_nothing_unless_said(tmp_path: Path, environ: dict[str, str]) -> None:
+    must_work(os.path.exists("/usr/bin/qalc"), "qalc")
+    decide(environ, "rates", granted=True)
+    assert "--share-net" not in author(tmp_path, environ, "compile", "qalc").stdout.split("\n")
+    assert "--share-net" in author(tmp_path, environ, "compile", "qalc", "--stored").stdout.split("\n")
+    assert "--share-net" in author(tmp_path, environ, "compile", str(MANIFEST), "--grant", "rates").stdout.split("\n")
+
+
+def test_what_intent_run_says_is_passed_on(tmp_path: Path, environ: dict[str, str]) -> None:
+    done = author(tmp_path, environ, "compile", "org.example.Absent")
+    assert done.returncode == 1
+    assert "[manifest-not-found]" in done.stderr and "said why above" in done.stderr
+    (tmp_path / "intent-run").unlink()
+    done = author(tmp_path, environ, "compile", "qalc")
+    assert done.returncode == 1
+    assert "`intent-run`, which knows this machine, is not here" in done.stderr
