@@ -67,12 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_lint)
 
     seal = commands.add_parser("sign", help="write FILE.sig")
-    seal.add_argument("file", metavar="FILE")
+    seal.add_argument("files", metavar="FILE", nargs="+")
     seal.add_argument("--key", required=True, help="Ed25519 key file; a .pub for a key that ssh-agent holds")
     seal.set_defaults(run=_sign)
 
     verify = commands.add_parser("verify", help="check FILE against FILE.sig")
-    verify.add_argument("file", metavar="FILE")
+    verify.add_argument("files", metavar="FILE", nargs="+")
     verify.add_argument("--key", metavar="PUB", help="the public key (a .pub file) that must have signed it")
     verify.set_defaults(run=_verify)
 
@@ -141,15 +141,15 @@ def _findings(file: str) -> list[dict[str, str | int]]:
 
 
 def _sign(options: argparse.Namespace) -> Outcome:
-    body = _read(options.file)
-    manifest = parse.parse(body, file=options.file)
-    signature = _signature(body, options.key)
-    key = sign.verify(body, signature)
-    target = f"{options.file}.sig"
-    _write(target, signature, replace=True)
-    data = {"file": target, "id": manifest.app.id, "serial": manifest.app.serial, "fingerprint": key.fingerprint}
-    text = f"wrote {paths.printable(target)}: {manifest.app.id}, serial {manifest.app.serial}, by {key.fingerprint}"
-    return Outcome(data=data, text=text, notes=_key_notes(key))
+    signed = []
+    for file in options.files:
+        body = _read(file)
+        app = parse.parse(body, file=file).app
+        signature = _signature(body, options.key)
+        key = sign.verify(body, signature)
+        _write(f"{file}.sig", signature, replace=True)
+        signed.append((file, app, key))
+    return _signed(signed, "signed now")
 
 
 def _signature(body: bytes, key_file: str) -> bytes:
@@ -174,26 +174,37 @@ def _signature(body: bytes, key_file: str) -> bytes:
 
 
 def _verify(options: argparse.Namespace) -> Outcome:
-    body = _read(options.file)
-    signature = f"{options.file}.sig"
-    if not os.path.exists(signature):
-        raise errors.SignatureError("signature-missing", f"there is no `{paths.printable(signature)}`")
-    key = sign.verify(body, _read(signature))
-    if options.key:
-        wanted = sign.parse_public_key(_read(options.key).decode("utf-8", "replace"))
-        if wanted != key:
-            message = f"it is signed by {key.fingerprint}, not by {wanted.fingerprint}"
+    wanted = sign.parse_public_key(_read(options.key).decode("utf-8", "replace")) if options.key else None
+    signed = []
+    for file in options.files:
+        body, shown = _read(file), paths.printable(file)
+        if not os.path.exists(f"{file}.sig"):
+            raise errors.SignatureError("signature-missing", f"there is no `{shown}.sig`")
+        try:
+            key = sign.verify(body, _read(f"{file}.sig"))
+        except errors.SignatureError as error:
+            error.subject = f"{shown}.sig"
+            raise
+        if wanted not in (None, key):
+            message = f"it is signed by {key.fingerprint}, not by the key in `{paths.printable(options.key)}`"
             hint = "Get the publisher's key again, or leave the file alone."
-            raise errors.SignatureError("key-changed", message, subject=paths.printable(options.file), hint=hint)
-    app = parse.parse(body, file=options.file).app
-    data = {"file": options.file, "id": app.id, "serial": app.serial, "fingerprint": key.fingerprint, "key": key.text}
-    return Outcome(data=data, text=f"{app.id}, serial {app.serial}, signed by {key.fingerprint}", notes=_key_notes(key))
+            raise errors.SignatureError("key-changed", message, subject=shown, hint=hint)
+        signed.append((file, parse.parse(body, file=file).app, key))
+    return _signed(signed, "signed")
 
 
-def _key_notes(key: sign.PublicKey) -> tuple[str, ...]:
-    if key.text != sign.REPOSITORY_KEY:
-        return ()
-    return ("this is the example key, with which everybody can sign: it counts as unsigned outside this checkout",)
+def _signed(files: list[tuple[str, model.App, sign.PublicKey]], done: str) -> Outcome:
+    rows = [
+        {"file": file, "id": app.id, "serial": app.serial, "fingerprint": key.fingerprint, "key": key.text}
+        for file, app, key in files
+    ]
+    lines = [
+        f"{paths.printable(file)}: {app.id}, serial {app.serial}, {done} by {key.fingerprint}"
+        for file, app, key in files
+    ]
+    public = any(key.text == sign.REPOSITORY_KEY for _, _, key in files)
+    note = "this is the example key, with which everybody can sign: it counts as unsigned outside this checkout"
+    return Outcome(data={"files": rows}, text="\n".join(lines), notes=(note,) if public else ())
 
 
 def _compile(options: argparse.Namespace) -> Outcome:
