@@ -1,4 +1,4 @@
-"""A user's whole world in one directory: a home, the broker's places, signed manifests, decisions; and intent-run in it.
+"""A user's world in one directory: a home, the broker's places, signed manifests, decisions; and intent-run in it.
 
 ``removed`` of ``start`` is Python that takes one protection away before intent-run begins: what a test says is
 prevented must then happen, or the test would prove nothing.
