@@ -70,15 +70,23 @@ def find(name: str, places: state.Places) -> tuple[Found, ...]:
 
 def everything(places: state.Places) -> Iterator[Found]:
     """Every manifest of every catalog that is not shadowed by an earlier one. Raises CatalogError."""
+    for catalog, name in _unshadowed(places):
+        _check_directory(catalog)
+        yield _read(f"{catalog.directory}/{name}.toml", vouched=catalog.vouched)
+
+
+def ids(places: state.Places) -> tuple[str, ...]:
+    """The app ids that the catalogs have a file for, sorted; nothing is read, so no file is in the way of another."""
+    return tuple(sorted(name for _, name in _unshadowed(places) if _APP_ID.fullmatch(name)))
+
+
+def _unshadowed(places: state.Places) -> Iterator[tuple[Catalog, str]]:
     seen: set[str] = set()
     for catalog in catalogs(places):
-        if not os.path.isdir(catalog.directory):
-            continue
-        _check_directory(catalog)
-        for name in sorted(os.listdir(catalog.directory)):
-            if name.endswith(".toml") and name not in seen:
-                seen.add(name)
-                yield _read(f"{catalog.directory}/{name}", vouched=catalog.vouched)
+        listed = os.listdir(catalog.directory) if os.path.isdir(catalog.directory) else []
+        new = {name.removesuffix(".toml") for name in listed if name.endswith(".toml")} - seen
+        seen |= new
+        yield from ((catalog, name) for name in sorted(new))
 
 
 def choose(found: tuple[Found, ...], *, typed: bool, wayland: bool) -> Found:

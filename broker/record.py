@@ -4,16 +4,20 @@ from collections.abc import Sequence
 
 from broker import app as apps
 from broker import history, journal, plans, state
-from intents import model
+from intents import errors, model
 
 
 def commit(places: state.Places, app_id: str, now: model.Clock, entries: Sequence[history.Entry]) -> None:
     """Append ``entries``, all of them about ``app_id``, durably. Whoever starts the app afterwards compiles anew.
 
-    Raises JournalError, and then nothing was stored; OSError when a plan cannot be dropped.
+    Raises JournalError, and then nothing was stored.
     """
     with state.lock(places.lock_file("state", app_id)):
-        plans.drop(places, app_id)
+        try:
+            plans.drop(places, app_id)
+        except OSError as error:
+            message = f"the launch plans of {app_id} cannot be removed: {error.strerror}"
+            raise errors.JournalError("journal-unwritable", message) from error
         with journal.Journal.open(places) as book:
             book.record(now, entries)
 

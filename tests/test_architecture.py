@@ -40,7 +40,8 @@ LAYERS = {
         "ui.choose",
         "ui",
         "session",
-        "views commands publishers doctor describe",
+        "views doctor describe",
+        "commands publishers",
         "run ctl",
     ),
 }

@@ -1,0 +1,226 @@
+"""What ``intent-ctl`` changes: grant, revoke, forget, stop (SPEC §11.2; docs/cli.md has the JSON)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker import app as apps
+from broker import history, journal, known, prompts, record, removal, runs, views
+from intents import decide, errors, kinds, model, paths
+
+_DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Granted:
+    """One intent about to be granted."""
+
+    intent: model.Intent
+    risk: model.Risk
+    life: model.Life
+    withheld: str | None
+
+    def as_data(self) -> dict[str, object]:
+        return {
+            "intent": self.intent.id,
+            "scope": kinds.to_data(self.intent.scope),
+            "risk": self.risk.word,
+            "span": self.life.span.value,
+            "until": self.life.until or None,
+            "withheld": self.withheld,
+        }
+
+
+def span(text: str | None) -> tuple[model.Lifespan | None, int]:
+    """What ``--for`` says: a lifespan, or None for the usual one, and its length in seconds if it is UNTIL.
+
+    Raises DecisionError ``bad-duration`` or, for ``once``, ``lifespan-unavailable``.
+    """
+    if text is None:
+        return None, 0
+    if text in (model.Lifespan.SESSION, model.Lifespan.FOREVER):
+        return model.Lifespan(text), 0
+    if text == model.Lifespan.ONCE:
+        why = "`once` ends with the start it was given for, so only the question at a start can give it"
+        raise errors.DecisionError("lifespan-unavailable", why, hint="Use `session`, `forever` or a time such as `8h`.")
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise errors.DecisionError(
+            "bad-duration", f"`{paths.printable(text)}` is neither `session`, `forever` nor a time such as `8h`"
+        )
+    return model.Lifespan.UNTIL, int(found[1]) * _SECONDS[found[2]]
+
+
+def grant(
+    at: known.Here, name: str, ids: Sequence[str], how_long: str | None, confirmed: Sequence[str]
+) -> known.Report:
+    """Allow intents, for ``forever`` or, from high risk on, for the session unless said otherwise.
+
+    confirmed: ids named a second time, as anything critical has to be. Answers for a publisher nobody agreed to pin it.
+    Raises DecisionError, RefusedError for what no answer can grant, SignatureError.
+    """
+    wanted, seconds = span(how_long)
+    with journal.Journal.open(at.places) as book:
+        found = known.find(at, book, name, changing=True)
+    app, delta = found.settled()
+    intents = [found.intent(each) for each in dict.fromkeys(ids)]
+    granted = [_granted(at, app, delta, intent, wanted, seconds) for intent in intents]
+    _confirm(found, granted, confirmed)
+    entries = record.publisher(app, delta.vetted, at.now)
+    for each in granted:
+        parts = each.intent.scope.parts()
+        made = decide.decisions(
+            each.intent, parts, model.Effect.ALLOW, each.life, app.objects, source="command", now=at.now
+        )
+        entries += [history.decided(found.app_id, found.lineage, decision) for decision in made]
+    record.commit(at.places, found.app_id, at.now, entries)
+    new = delta.vetted.trust is model.Trust.FIRST_USE
+    pinned = delta.vetted.fingerprint if new else None
+    running = _running(at, found.app_id)
+    data = {
+        "app": found.app_id,
+        "lineage": found.lineage,
+        "granted": [each.as_data() for each in granted],
+        "pinned": pinned,
+        "running": [instance.as_data() for instance in running],
+    }
+    lines = [line for each in granted for line in _grant_lines(app, each)]
+    lines += [f"From now on {found.app_id} belongs to {pinned}."] if new else []
+    lines += [f"pid {instance.pid} does not get it: it was started before." for instance in running]
+    return known.Report(data=data, lines=tuple(lines))
+
+
+def _granted(
+    at: known.Here,
+    app: apps.App,
+    delta: model.Delta,
+    intent: model.Intent,
+    wanted: model.Lifespan | None,
+    seconds: int,
+) -> _Granted:
+    risk = prompts.risk((*intent.scope.parts(), intent.scope), app.host, delta.vetted.trust)
+    usual = model.Lifespan.FOREVER if risk <= model.Risk.NORMAL else model.Lifespan.SESSION
+    life = decide.life(wanted or usual, at.now, seconds=seconds, trust=delta.vetted.trust)
+    withheld = None
+    try:
+        intent.scope.ops(app.host, intent.id)
+    except errors.HostError as error:
+        withheld = error.message
+    return _Granted(intent=intent, risk=risk, life=life, withheld=withheld)
+
+
+def _confirm(found: known.Known, granted: Sequence[_Granted], confirmed: Sequence[str]) -> None:
+    open_ids = [e.intent.id for e in granted if e.risk >= model.Risk.CRITICAL and e.intent.id not in confirmed]
+    if open_ids:
+        app, _ = found.settled()
+        intent = next(each.intent for each in granted if each.intent.id == open_ids[0])
+        raise errors.DecisionError(
+            "not-confirmed",
+            f"`{intent.id}` is critical: {intent.scope.phrase(app.host).allows}",
+            hint="If you mean it, add " + " ".join(f"--confirm {name}" for name in open_ids),
+        )
+
+
+def _grant_lines(app: apps.App, each: _Granted) -> list[str]:
+    phrase = each.intent.scope.phrase(app.host)
+    risk, how_long = views.risk_words(each.risk), views.how_long(each.life)
+    lines = [f"{app.manifest.app.id}: {each.intent.id} is allowed {how_long} ({risk})."]
+    lines += [f"  {words}" for words in (phrase.allows, *phrase.notes)]
+    return [*lines, f"  Not given for now: {each.withheld}."] if each.withheld else lines
+
+
+def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
+    """Deny intents, or all and everything that was ever allowed, for good; also without a manifest.
+
+    Raises DecisionError ``unknown-intent``, ``unknown-app``.
+    """
+    with journal.Journal.open(at.places) as book:
+        found = known.find(at, book, name, changing=True)
+    declared = found.app.manifest.intents if found.app else ()
+    given = [decision for decision in found.live if decision.granted is not None]
+    names = [intent.id for intent in declared] + [decision.intent_id for decision in given]
+    for each in ids:
+        if each not in names:
+            raise known.unknown_intent(found, each, list(dict.fromkeys(names)))
+    meant = set(ids or names)
+    scopes = [(intent.id, part) for intent in declared if intent.id in meant for part in intent.scope.parts()]
+    scopes += [(decision.intent_id, decision.asked) for decision in given if decision.intent_id in meant]
+    life = model.Life(span=model.Lifespan.FOREVER)
+    denials = [_denial(intent_id, scope, life, at.now) for intent_id, scope in dict.fromkeys(scopes)]
+    record.commit(
+        at.places, found.app_id, at.now, [history.decided(found.app_id, found.lineage, each) for each in denials]
+    )
+    running = _running(at, found.app_id)
+    denied = list(dict.fromkeys(decision.intent_id for decision in denials))
+    lines = [f"{found.app_id}: {', '.join(denied) or 'nothing'} is denied always."]
+    lines += [_keeps(instance) for instance in running]
+    data = {
+        "app": found.app_id,
+        "lineage": found.lineage,
+        "denied": denied,
+        "running": [instance.as_data() for instance in running],
+    }
+    return known.Report(data=data, lines=tuple(lines))
+
+
+def _denial(intent_id: str, scope: model.Scope, life: model.Life, now: model.Clock) -> model.Decision:
+    return model.Decision(
+        intent_id=intent_id, asked=scope, granted=None, life=life, objects=(), source="command", at=now.wall
+    )
+
+
+def _keeps(instance: runs.Instance) -> str:
+    return f"pid {instance.pid} keeps what it has until it ends: intent-ctl stop {instance.pid}"
+
+
+def forget(at: known.Here, name: str, *, data: bool) -> known.Report:
+    """Let no earlier decision about the app count any more, of whatever publisher; pins and serials stay.
+
+    data: remove the app's private directories, too. Raises DecisionError ``still-running``, then before anything is
+    done, ``unknown-app``, and HostError ``unwritable-place``.
+    """
+    with journal.Journal.open(at.places) as book:
+        meant = known.ids(at, book, name)
+        known.choose_one(name, list(meant))
+        (app_id,) = meant
+        lineages = known.lineages(book, app_id)
+        count = sum(len(book.decisions(app_id, lineage)) for lineage in lineages)
+    running = _running(at, app_id)
+    if data and running:
+        pids = ", ".join(str(instance.pid) for instance in running)
+        message = f"{app_id} still runs (pid {pids}) and would lose what it works on"
+        raise errors.DecisionError("still-running", message, hint=f"intent-ctl stop {app_id}")
+    record.commit(at.places, app_id, at.now, [history.forgotten(app_id, lineage) for lineage in lineages])
+    removed = removal.remove(at.places, app_id) if data else ()
+    lines = [f"{app_id}: {count} decisions no longer count."]
+    lines += [f"removed {path}" for path in removed]
+    lines += [_keeps(instance) for instance in running]
+    found = {"app": app_id, "forgotten": count, "removed": list(removed)}
+    return known.Report(data={**found, "running": [each.as_data() for each in running]}, lines=tuple(lines))
+
+
+def stop(at: known.Here, name: str, *, kill: bool) -> known.Report:
+    """End the running instances of an app, or the one whose intent-run or sandbox has the number ``name``.
+
+    kill: without asking it first. Raises DecisionError ``not-running``, ``not-stopped``.
+    """
+    with journal.Journal.open(at.places) as book:
+        meant = () if name.isdigit() else known.ids(at, book, name)
+    running = [
+        each
+        for each in runs.instances(at.places)
+        if each.app_id in meant or name in (str(each.pid), str(each.first or each.pid))
+    ]
+    if not running:
+        raise errors.DecisionError("not-running", f"nothing that runs is called `{paths.printable(name)}`")
+    known.choose_one(name, list(dict.fromkeys(each.app_id for each in running)))
+    runs.stop(running, kill=kill)
+    with journal.Journal.open(at.places) as book:
+        runs.sweep(at.places, book, at.now)
+    lines = [f"{each.app_id} (pid {each.pid}) has ended." for each in running]
+    return known.Report(data={"stopped": [each.as_data() for each in running]}, lines=tuple(lines))
+
+
+def _running(at: known.Here, app_id: str) -> list[runs.Instance]:
+    return [each for each in runs.instances(at.places) if each.app_id == app_id]

@@ -1,0 +1,202 @@
+"""``intent-ctl``: what the user's apps may do, in the user's hands (SPEC §11.2).
+
+Text for people, or with ``--json`` one JSON document on standard output, an error being ``{"error": ...}`` there.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import intents
+from broker import commands, doctor, journal, known, publishers, views
+from broker.ui import wording
+from intents import errors
+
+Options = argparse.Namespace
+Argument = tuple[str, dict[str, Any]]  # a name or flag, and the keywords of add_argument()
+Command = tuple[str, str, Callable[[Options], known.Report], tuple[Argument, ...]]
+
+_EVENTS = 50  # that the log shows unless told otherwise
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad command line like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise errors.UsageError("usage", message, hint=f"{self.prog} --help")
+
+
+def main() -> int:
+    """The command; its exit status: 0, 1 for an error or a negative result, 2 for a command line not understood."""
+    as_json = "--json" in sys.argv[1:]
+    try:
+        options = _parser().parse_args()
+        report = options.run(options)
+        status = 1 if report.negative else 0
+        said = json.dumps(report.data, indent=2) if as_json else "\n".join(map(wording.clean, report.lines))
+    except errors.IntentError as error:
+        status = 2 if isinstance(error, errors.UsageError) else 1
+        said = json.dumps({"error": errors.as_data(error)}, indent=2) if as_json else ""
+        if not as_json:
+            lines = errors.render(error, "intent-ctl").split("\n")
+            sys.stderr.write("\n".join(map(wording.clean, lines)) + "\n")
+    except KeyboardInterrupt:
+        return 130
+    try:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.write(f"{said}\n" if said else "")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens to what is left
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = _Parser(prog="intent-ctl", description="See and change what your apps may do.", allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"intent-ctl {intents.VERSION}")
+    group = top.add_subparsers(metavar="COMMAND", required=True)
+    _add(group, _COMMANDS)
+    trust = group.add_parser("trust", help="say whose manifests count", allow_abbrev=False)
+    _add(trust.add_subparsers(metavar="COMMAND", required=True), _TRUST)
+    return top
+
+
+def _add(group: "argparse._SubParsersAction[Any]", table: tuple[Command, ...]) -> None:
+    for name, words, run, arguments in table:
+        parser = group.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
+        parser.set_defaults(run=run)
+        parser.add_argument("--json", action="store_true", help="print one JSON document (docs/cli.md)")
+        for argument, keywords in arguments:
+            parser.add_argument(argument, **keywords)
+
+
+def _here() -> known.Here:
+    return known.here(os.environ, typed=os.isatty(0))
+
+
+def _doctor(options: Options) -> known.Report:
+    if options.new_journal:
+        moved = journal.start_over(_here().places)
+        lines = [f"set aside: {path}" for path in moved] or ["There was no journal."]
+        return known.Report(data={"set_aside": list(moved)}, lines=tuple(lines))
+    findings = doctor.examine(os.environ)
+    return known.Report(
+        data={"findings": doctor.as_data(findings)},
+        lines=tuple(doctor.render(findings).split("\n")),
+        negative=any(found.status == doctor.MISSING for found in findings),
+    )
+
+
+def _limit(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of events")
+    return int(text)
+
+
+def _serial(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"`{text}` is not a serial")
+    return int(text)
+
+
+def _flag(name: str, words: str) -> Argument:
+    return name, {"action": "store_true", "help": words}
+
+
+_APP: Argument = ("app", {"metavar": "APP", "help": "an app id, an alias or a manifest file"})
+
+_COMMANDS: tuple[Command, ...] = (
+    (
+        "list",
+        "list the apps you decided about",
+        lambda o: views.list_apps(_here(), everything=o.all),
+        (_flag("--all", "and every app of the catalogs, with its aliases"),),
+    ),
+    ("show", "show what an app may do, why, and for how long", lambda o: views.show(_here(), o.app), (_APP,)),
+    (
+        "grant",
+        "allow intents of an app",
+        lambda o: commands.grant(_here(), o.app, o.intents, o.span, o.confirm),
+        (
+            _APP,
+            ("intents", {"metavar": "INTENT", "nargs": "+", "help": "the intents, as `show` names them"}),
+            (
+                "--for",
+                {
+                    "dest": "span",
+                    "metavar": "SPAN",
+                    "help": "session, forever, or a time such as 8h or 7d; usually forever, from high risk on session",
+                },
+            ),
+            (
+                "--confirm",
+                {"metavar": "INTENT", "action": "append", "default": [], "help": "yes, this critical one as well"},
+            ),
+        ),
+    ),
+    (
+        "revoke",
+        "deny intents of an app, or all, for good",
+        lambda o: commands.revoke(_here(), o.app, o.intents),
+        (_APP, ("intents", {"metavar": "INTENT", "nargs": "*", "help": "all unless named"})),
+    ),
+    (
+        "forget",
+        "let no decision about an app count any more: it asks again",
+        lambda o: commands.forget(_here(), o.app, data=o.data),
+        (_APP, _flag("--data", "and remove what it kept in its private directories")),
+    ),
+    (
+        "log",
+        "show what happened, newest last",
+        lambda o: views.log(_here(), o.app, o.limit),
+        (
+            ("app", {"metavar": "APP", "nargs": "?", "help": "of this app alone"}),
+            ("--limit", {"metavar": "N", "type": _limit, "default": _EVENTS, "help": f"how many; else {_EVENTS}"}),
+        ),
+    ),
+    ("ps", "list what runs", lambda o: views.ps(_here()), ()),
+    (
+        "stop",
+        "ask running apps to end",
+        lambda o: commands.stop(_here(), o.app, kill=o.kill),
+        (
+            ("app", {"metavar": "APP|PID", "help": "every instance of an app, or the one with this number"}),
+            _flag("--kill", "end the whole sandbox at once"),
+        ),
+    ),
+    (
+        "doctor",
+        "say what this machine can enforce",
+        _doctor,
+        (_flag("--new-journal", "set a journal aside that cannot be used, and begin an empty one"),),
+    ),
+)
+
+_TRUST: tuple[Command, ...] = (
+    ("list", "list the publishers you agreed to", lambda o: publishers.list_pins(_here()), ()),
+    ("show", "show who publishes an app", lambda o: publishers.show(_here(), o.app), (_APP,)),
+    (
+        "accept",
+        "agree to the key of an app before it is started",
+        lambda o: publishers.accept(_here(), o.app, o.fingerprint),
+        (_APP, ("fingerprint", {"metavar": "FINGERPRINT", "help": "SHA256:… as ssh-keygen -l shows it"})),
+    ),
+    (
+        "rekey",
+        "agree to another key, or an older manifest, of the same publisher",
+        lambda o: publishers.rekey(_here(), o.app, o.fingerprint, o.serial),
+        (
+            _APP,
+            ("--fingerprint", {"metavar": "FINGERPRINT", "help": "the new key, in full; without it, only look"}),
+            ("--serial", {"metavar": "N", "type": _serial, "help": "the manifest's, if not above the last one"}),
+        ),
+    ),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
