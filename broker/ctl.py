@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-import intents
 from broker import commands, doctor, journal, known, publishers, views
 from broker.ui import wording
 from intents import errors
@@ -55,6 +54,8 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import intents
+
     top = _Parser(prog="intent-ctl", description="See and change what your apps may do.", allow_abbrev=False)
     top.add_argument("--version", action="version", version=f"intent-ctl {intents.VERSION}")
     group = top.add_subparsers(metavar="COMMAND", required=True)

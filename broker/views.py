@@ -98,6 +98,7 @@ def _row(
     return {
         **_names(app_id, app, found.app.found.path if found.app else None),
         "lineage": lineage,
+        "current": lineage == found.lineage,
         **by_state,
         "unanswered": pending,
         "last_used": runs.last_used(at.places, app_id),
@@ -107,7 +108,7 @@ def _row(
 
 def _row_of_catalog(at: known.Here, app_id: str) -> dict[str, object]:
     nothing: dict[str, object] = {word: [] for word in _STATES}
-    row = {**_names(app_id, None, None), "lineage": None, **nothing, "unanswered": 0, "last_used": None}
+    row = {**_names(app_id, None, None), "lineage": None, "current": True, **nothing, "unanswered": 0, "last_used": None}
     try:
         (found,) = catalog.find(app_id, at.places)
         manifest = parse.parse(found.body, file=found.path)
@@ -133,6 +134,7 @@ def _list_lines(row: Mapping[str, object]) -> list[str]:
     words = [str(row["app"])]
     words += [wording.quote(f"{row['name']} {row['version']}")] if row["name"] else ["(no manifest)"]
     words += [f"({', '.join(aliases)})"] if aliases else []
+    words += [] if row["current"] else [f"of another publisher ({row['lineage']})"]
     words += [f"running: {row['running']}"] if row["running"] else []
     lines = ["  ".join(words)]
     states = [f"{word}: {', '.join(names)}" for word in _STATES if isinstance(names := row[word], list) and names]
@@ -235,7 +237,8 @@ def _show_lines(
     app = found.app.manifest.app if found.app else None
     where = f"{found.app.found.path}, serial {found.app.manifest.app.serial}" if found.app else "none that can be read"
     lines = [found.app_id]
-    lines += [f"  app says   its name is {wording.quote(app.name)}, version {wording.quote(app.version)}"] if app else []
+    if app:
+        lines.append(f"  app says   its name is {wording.quote(app.name)}, version {wording.quote(app.version)}")
     lines += [f"  manifest   {where}", f"  publisher  {_publisher(found, pin)}"]
     used = data["last_used"]
     lines += [f"  last used  {day(used)}"] if isinstance(used, int) else []
