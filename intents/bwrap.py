@@ -65,8 +65,13 @@ def plan_bytes(
         "args": [arg for group in built.args for arg in group],
         "command": list(box.command),
     }
-    encoded = {name: tuple(item.encode() for item in items) for name, items in sections.items()}
+    encoded = {name: tuple(_bytes(item) for item in items) for name, items in sections.items()}
     return plan.encode({**encoded, "files": tuple(built.files)})
+
+
+def _bytes(item: str) -> bytes:
+    """As ``os.fsencode`` does: a file's name need not be text."""
+    return item.encode("utf-8", "surrogateescape")
 
 
 def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, ...], ...]:
