@@ -182,7 +182,6 @@ def _directories(watch: _Watch, account: facts.Account, kept: state.Places) -> t
     config = f"{bases['xdg-config']}/user-dirs.dirs"
     watch.see("file", config)
     for name in userdirs.DEFAULTS.values():
-        watch.see("real", f"{account.home}/{name}")
         watch.see("node", f"{account.home}/{name}")
     personal = userdirs.read(config, account.home, account.uid)
     for directory in personal.values():
@@ -253,20 +252,25 @@ def wayland_socket(environ: Mapping[str, str]) -> str:
     Stricter than libwayland, which falls back to ``wayland-0``: a login over the network would show its windows to
     whoever sits at the machine.
     """
-    name, runtime = environ.get("WAYLAND_DISPLAY", ""), environ.get("XDG_RUNTIME_DIR", "")
-    if not name or (not os.path.isabs(name) and ("/" in name or not state.private_directory(runtime, os.geteuid()))):
-        return ""
-    where = os.path.join(runtime, name)
+    where = _compositor(environ)
     try:
-        return where if stat.S_ISSOCK(os.stat(where).st_mode) else ""
-    except (OSError, ValueError):
+        return where if where and stat.S_ISSOCK(os.stat(where).st_mode) else ""
+    except OSError:
         return ""
+
+
+def _compositor(environ: Mapping[str, str]) -> str:
+    name, runtime = environ.get("WAYLAND_DISPLAY", ""), environ.get("XDG_RUNTIME_DIR", "")
+    if os.path.isabs(name):
+        return name
+    usable = name and "/" not in name and state.private_directory(runtime, os.geteuid())
+    return os.path.join(runtime, name) if usable else ""
 
 
 def _wayland(watch: _Watch) -> facts.Wayland | None:
     for variable in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"):
         watch.see("env", variable)
-    where = wayland_socket(watch.environ)
+    where = _compositor(watch.environ)
     if not where:
         return None
     watch.see("real", where)

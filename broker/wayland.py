@@ -72,7 +72,7 @@ def _interface(body: bytes) -> str:
         raise ValueError("a global without a name")
     length = struct.unpack_from("=I", body, 4)[0]  # counts the final NUL, not the padding
     text = body[8 : 8 + length]
-    if length < 2 or len(body) != 12 + (length + 3) // 4 * 4 or text[-1:] != b"\0":
+    if len(body) != 12 + (length + 3) // 4 * 4 or text[-1:] != b"\0":
         raise ValueError("a global without a name")
     name = text[:-1].decode("ascii")
     if not name.replace("_", "").isalnum():

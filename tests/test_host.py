@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from broker import guards, host, launch, state, userdirs
+from broker import guards, host, launch, programs, state, userdirs
 from intents import errors, facts, model, paths
 from intents.kinds import dbus, display, path
 from tests.conftest import must_work
@@ -236,7 +236,12 @@ def test_a_configuration_that_others_could_write_is_not_read(home: pathlib.Path)
     config.write_text('XDG_MUSIC_DIR="$HOME/Sound"\n')
     uid = os.geteuid()
     assert userdirs.read(str(config), str(home), uid) == {"xdg-music": f"{home}/Sound"}
-    assert userdirs.read(str(config), str(home), uid + 1) == ({} if uid else {"xdg-music": f"{home}/Sound"})
+    if uid == 0:  # root's file is everybody's
+        assert userdirs.read(str(config), str(home), 1) == {"xdg-music": f"{home}/Sound"}
+        os.chown(config, peers.NOBODY, peers.NOBODY)
+    assert userdirs.read(str(config), str(home), uid if uid == 0 else uid + 1) == {}
+    os.chown(config, uid, os.getegid())
+    assert userdirs.read(str(config), str(home), uid) != {}
     config.chmod(0o666)
     assert userdirs.read(str(config), str(home), uid) == {}
     config.unlink()
@@ -287,34 +292,66 @@ def _move_configuration(home: pathlib.Path) -> None:
     (home / ".config").symlink_to("moved")
 
 
-CHANGES: dict[str, Change] = {
-    "a directory that was asked for becomes a link": _replace_by_link,
-    "it becomes another directory": _swap,
-    "it disappears": lambda home: (home / "dir").rmdir(),
-    "what was absent appears": lambda home: (home / "absent").mkdir(),
-    "the target of a link changes": _point_elsewhere,
-    "something new lies in the home": lambda home: (home / "new").touch(),
-    "user directories are configured": _configure,
-    "a default user directory appears": lambda home: (home / "Music").mkdir(),
-    "the configuration directory moves": _move_configuration,
-    "the environment names another cache": lambda home: os.environ.update(XDG_CACHE_HOME=f"{home}/dir"),
-    "the environment names another runtime directory": lambda home: os.environ.pop("XDG_RUNTIME_DIR"),
-    "the environment names another compositor": lambda _home: os.environ.update(WAYLAND_DISPLAY="wayland-9"),
-    "the environment names another X server": lambda _home: os.environ.update(DISPLAY=":99"),
-    "the environment names another bus": lambda _home: os.environ.update(DBUS_SESSION_BUS_ADDRESS="unix:path=/x"),
+def _open_socket(_home: pathlib.Path) -> None:
+    with socket.socket(socket.AF_UNIX) as late:
+        late.bind(f"{os.environ['XDG_RUNTIME_DIR']}/wayland-1")
+
+
+def _become_home(home: pathlib.Path) -> None:
+    (home / "dir").rename(home / "old")
+    (home / "dir").symlink_to(".")
+
+
+CHANGES: dict[str, tuple[Change, tuple[model.Scope, ...]]] = {
+    "a directory that was asked for becomes a link to the same one": (_replace_by_link, ()),
+    "it becomes another directory": (_swap, ()),
+    "it disappears": (lambda home: (home / "dir").rmdir(), ()),
+    "what was absent appears": (lambda home: (home / "absent").mkdir(), ()),
+    "the target of a link changes": (_point_elsewhere, ()),
+    "something new lies in the home": (lambda home: (home / "new").touch(), (wants("home"),)),
+    "user directories are configured": (_configure, ()),
+    "a default user directory appears": (lambda home: (home / "Music").mkdir(), ()),
+    "a user directory becomes the home": (_become_home, ()),
+    "the configuration directory moves": (_move_configuration, ()),
+    "the environment names another cache": (lambda home: os.environ.update(XDG_CACHE_HOME=f"{home}/dir"), ()),
+    "the environment names another state directory": (lambda home: os.environ.update(XDG_STATE_HOME=f"{home}/dir"), ()),
+    "the environment names no runtime directory": (lambda _home: os.environ.pop("XDG_RUNTIME_DIR"), ()),
+    "the environment names another compositor": (lambda _h: os.environ.update(WAYLAND_DISPLAY="wayland-9"), (WAYLAND,)),
+    "a compositor opens its socket": (_open_socket, (WAYLAND,)),
+    "the environment names another X server": (lambda _home: os.environ.update(DISPLAY=":99"), (X11,)),
+    "the environment names another bus": (lambda _h: os.environ.update(DBUS_SESSION_BUS_ADDRESS="x"), (SESSION,)),
+    "a bus opens its socket": (lambda _home: pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "bus").touch(), (SESSION,)),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_a_change_of_what_was_consulted_is_noticed(home: pathlib.Path, change: Change) -> None:
+@pytest.mark.parametrize(("change", "extra"), CHANGES.values(), ids=CHANGES)
+def test_a_change_of_what_was_consulted_is_noticed(
+    home: pathlib.Path, change: Change, extra: tuple[model.Scope, ...]
+) -> None:
     (home / "dir").mkdir()
+    (home / "Pictures").symlink_to("dir")
     (home / ".config").mkdir()
     (home / "link").symlink_to("dir")
-    asked = (wants("home"), wants("home/dir"), wants("home/absent"), wants("home/link"))
-    looked = look(*asked, WAYLAND, X11, SESSION)
+    os.environ["WAYLAND_DISPLAY"] = "wayland-1"
+    asked = (wants("home/dir"), wants("home/absent"), wants("home/link"), *extra)
+    looked = look(*asked)
     assert hold(looked)
     change(home)
     assert not hold(looked)
+
+
+def test_what_no_test_can_change_is_guarded_as_well(home: pathlib.Path) -> None:
+    os.environ["WAYLAND_DISPLAY"] = "wayland-1"
+    looked = look(WAYLAND, wants("home/dir"))
+    guarded = {(kind, subject) for kind, subject, _ in looked.guards}
+    assert {("file", "/etc/passwd"), ("file", "/etc/group"), ("file", "/usr/bin/env"), ("real", str(home))} <= guarded
+    assert {("real", place) for place in looked.facts.reserved} <= guarded
+    for entry in (*looked.facts.system, *looked.facts.etc):
+        assert ("link" if entry.kind == "link" else "node", entry.path) in guarded
+    for name in ("bwrap", "xdg-dbus-proxy"):
+        where = programs.find(name)
+        assert {kind for kind, subject in guarded if subject in (where, f"/usr/local/bin/{name}")} == {"file", "absent"}
+    assert ("real", f"{os.environ['XDG_RUNTIME_DIR']}/wayland-1") in guarded
 
 
 def test_a_change_of_what_was_not_consulted_costs_nothing(home: pathlib.Path) -> None:
@@ -458,8 +495,17 @@ def test_a_real_x_server_is_seen(
         assert f"@{where}" in host.abstract_sockets()
         (home / ".Xauthority").touch()
         assert look(X11).facts.x11 == dataclasses.replace(expected, authority=f"{home}/.Xauthority")
-        monkeypatch.setenv("XAUTHORITY", "/etc/hosts" if os.geteuid() else "/etc")
-        assert look(X11).facts.x11 == expected  # not ours, or no file
+        looked = look(X11)
+        assert hold(looked)
+        (home / ".Xauthority").unlink()
+        assert not hold(looked)
+        foreign = tmp_path / "foreign"
+        foreign.touch()
+        if os.geteuid() == 0:
+            os.chown(foreign, peers.NOBODY, peers.NOBODY)
+        for authority in ("/etc", "/etc/hosts" if os.geteuid() else str(foreign)):
+            monkeypatch.setenv("XAUTHORITY", authority)
+            assert look(X11).facts.x11 == expected  # no file, or not ours
         for name in ("", f"localhost:{number}", f"host:{number}", f":{number}x", ":-1", where):
             monkeypatch.setenv("DISPLAY", name)
             assert look(X11).facts.x11 is None

@@ -96,7 +96,7 @@ AUTHENTICATED = b"OK 00\r\n"
         peers.says(AUTHENTICATED + struct.pack("<cBBBIII", b"l", 2, 0, 1, 0xFFFFFFFF, 1, 8)),
         peers.says(AUTHENTICATED + struct.pack("<cBBBIII", b"l", 2, 0, 1, 0, 1, 0xFFFFFFFF)),
         peers.says(AUTHENTICATED + struct.pack("<cBBBIII", b"?", 2, 0, 1, 0, 1, 0)),
-        peers.says(AUTHENTICATED + reply(1, kind=bus.ERROR)),
+        peers.says(AUTHENTICATED + reply(1, kind=bus.ERROR) + reply(2) + reply(3)),
         peers.says(AUTHENTICATED + reply(1, "s", b"\xff\xff\xff\x7f")),
         peers.says(AUTHENTICATED + reply(1) + reply(2, "s")),
         peers.says(AUTHENTICATED + reply(1) + reply(2, "as", b"\xff\xff\xff\xff")),

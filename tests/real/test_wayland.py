@@ -71,6 +71,7 @@ def test_messages_arrive_in_any_pieces(place: pathlib.Path) -> None:
         peers.says(announce(b"wl_shm", 0xFFFFFFFF) + DONE),
         peers.says(announce(b"wl_shm", 0) + DONE),
         peers.says(announce(b"wl_shm", 3) + DONE),
+        peers.says(announce(b"wl_shm\0\0\0\0", 7) + DONE),
         peers.says(announce(b"wl_\xff") + DONE),
         peers.says(announce(b"\x1b[2J") + DONE),
         peers.says(announce(b"") + DONE),
