@@ -1,8 +1,10 @@
 """The broker's own places: who may own them, and that writes, locks and tokens hold under a crowd."""
 
 import dataclasses
+import multiprocessing
 import os
 import pwd
+import secrets
 import signal
 import stat
 import threading
@@ -267,13 +269,15 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
                 signal.pause()
         finally:
             os._exit(1)
-    assert os.read(out, 4) == b"held"
-    with pytest.raises(errors.JournalError), state.lock(path, wait=False):
-        pytest.fail("two hold one lock")
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    os.close(out)
-    os.close(back)
+    try:
+        assert os.read(out, 4) == b"held"
+        with pytest.raises(errors.JournalError), state.lock(path, wait=False):
+            pytest.fail("two hold one lock")
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(out)
+        os.close(back)
     with state.lock(path, wait=False):
         pass
 
@@ -319,8 +323,16 @@ def test_lock_files_have_one_name_each(tmp_path: Path) -> None:
 # Session
 
 
-def test_a_crowd_agrees_on_one_token(tmp_path: Path) -> None:
+def test_a_crowd_agrees_on_one_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reserved = scene.below(tmp_path)
+    together = multiprocessing.get_context("fork").Barrier(32)
+    draw = secrets.token_hex
+
+    def draw_together(size: int) -> str:
+        together.wait()  # by now all have seen that there is no token
+        return draw(size)
+
+    monkeypatch.setattr(secrets, "token_hex", draw_together)
     tokens = scene.crowd(lambda _: state.session_token(reserved, create=True).encode())
     assert len(set(tokens)) == 1
     token = tokens[0].decode()
