@@ -34,7 +34,7 @@ class Desktop:
 
     def __init__(self, place: pathlib.Path, closing: contextlib.ExitStack) -> None:
         self.place = place
-        self._closing = closing
+        self.closing = closing
         self.environ = {
             "PATH": "/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
@@ -51,13 +51,13 @@ class Desktop:
         child = subprocess.Popen(
             argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
         )
-        self._closing.callback(_end, child)
+        self.closing.callback(_end, child)
         return child
 
     def run(self, *argv: str, **more: str) -> "subprocess.CompletedProcess[str]":
         """Run a program in the session to its end."""
-        environ = {**self.environ, **more}
-        return subprocess.run(argv, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        environ, null = {**self.environ, **more}, subprocess.DEVNULL
+        return subprocess.run(argv, env=environ, stdin=null, capture_output=True, text=True, timeout=PATIENCE)
 
     def ours(self, module: str, *words: str) -> list[str]:
         """The command line of one of our own commands."""
@@ -76,8 +76,9 @@ class Desktop:
         config.write_text(
             '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"'
             ' "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">'
-            f"<busconfig><type>session</type><listen>unix:path={socket}</listen><policy context='default'>"
-            "<allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/><allow own='*'/></policy></busconfig>"
+            f"<busconfig><type>session</type><listen>unix:path={socket}</listen>"
+            "<policy context='default'><allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/>"
+            "<allow own='*'/></policy></busconfig>"
         )
         self.spawn("/usr/bin/dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile")
         until(socket.exists, "the session bus")
@@ -102,7 +103,7 @@ class Desktop:
             ["/usr/bin/Xvfb", "-displayfd", str(writing), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
             pass_fds=[writing], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        self._closing.callback(_end, child)
+        self.closing.callback(_end, child)
         os.close(writing)
         with open(reading) as found:
             number = found.readline().strip()
@@ -166,7 +167,8 @@ def desktop(*needed: str) -> Iterator[Desktop]:
     """A session that has nothing started yet. ``needed`` are programs of /usr/bin."""
     for program in (*needed, "bwrap"):
         must_work(shutil.which(program, path="/usr/bin"), f"/usr/bin/{program} is not installed")
-    with tempfile.TemporaryDirectory(prefix="intents-desktop-", dir="/var/tmp") as place, contextlib.ExitStack() as closing:
+    with contextlib.ExitStack() as closing:
+        place = closing.enter_context(tempfile.TemporaryDirectory(prefix="intents-desktop-", dir="/var/tmp"))
         yield Desktop(pathlib.Path(place), closing)
 
 

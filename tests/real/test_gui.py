@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +11,7 @@ from tests.real import desktop
 pytestmark = pytest.mark.real
 
 CALCULATOR = "org.gnome.Calculator"
+WINDOW = "gnome-calculator"  # what it calls its window where it has no bus to register on
 GALCULATOR = "net.sourceforge.galculator"
 ENTRY = "80,280 640x55"  # where the calculator shows what is typed and what it comes to, on a screen of 800x600
 WHOLE = "0,0 800x600"
@@ -25,16 +25,18 @@ def wayland() -> Iterator[desktop.Desktop]:
         yield session
 
 
-def start(session: desktop.Desktop, app: str, *words: str) -> "subprocess.Popen[bytes]":
-    return session.spawn(*session.ours("broker.run", app, *words), stderr=None)
+def start(session: desktop.Desktop, app: str) -> None:
+    session.spawn(*session.ours("broker.run", app))
+    # A window's sandbox outlives the process that started it, as it should; here it ends with the session.
+    session.closing.callback(session.run, *session.ours("broker.ctl", "stop", app, "--kill"))
 
 
 def open_calculator(session: desktop.Desktop) -> int:
     """Start the sandboxed calculator and wait for its window; the pid of the program that shows it."""
-    start(session, "calculator" if os.isatty(0) else CALCULATOR)
-    desktop.until(lambda: CALCULATOR in session.windows(), "the calculator's window")
+    start(session, CALCULATOR)
+    desktop.until(lambda: WINDOW in session.windows(), "the calculator's window")
     session.settled(WHOLE)
-    return session.windows()[CALCULATOR]
+    return session.windows()[WINDOW]
 
 
 def mounts(pid: int) -> dict[str, tuple[str, str]]:
