@@ -90,7 +90,8 @@ def rekey(at: known.Here, name: str, fingerprint: str | None, serial: int | None
     if applied:
         record.commit(at.places, found.app_id, at.now, [history.rekeyed(new)])
     data = {"app": found.app_id, "changes": changes, "decisions": count, "applied": applied}
-    lines = [f"{found.app_id}: {what} {then} becomes {now}" for what, (then, now) in changes.items()]
+    lines = [f"{found.app_id}: {what} {then} becomes {now}" for what, (then, now) in changes.items() if then != now]
+    lines += [f"{found.app_id}: other contents under the serial {pin.serial}"] if new.serial == pin.serial else []
     if new.lineage == pin.lineage:
         lines.append(f"{count} decisions and the app's data go over to it.")
     options = [f"--{what} {now}" for what, (_, now) in changes.items() if what in named]

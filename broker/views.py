@@ -37,7 +37,7 @@ def risk_words(risk: model.Risk) -> str:
 
 def scope_words(scope: Mapping[str, object]) -> str:
     """A scope's data in one line: ``network scope=host``."""
-    return " ".join((str(scope["kind"]), *(f"{key}={value}" for key, value in scope.items() if key != "kind")))
+    return " ".join((str(scope["kind"]), *(f"{key}={value}" for key, value in sorted(scope.items()) if key != "kind")))
 
 
 def decision_data(decision: model.Decision) -> dict[str, object]:
@@ -59,13 +59,13 @@ def list_apps(at: known.Here, *, everything: bool) -> known.Report:
     """Apps with decisions, or also every one of the catalogs."""
     with journal.Journal.open(at.places) as book:
         runs.sweep(at.places, book, at.now)
-        running = [instance.app_id for instance in runs.instances(at.places)]
+        running = [(instance.app_id, instance.lineage) for instance in runs.instances(at.places)]
         decided = sorted({app_id for app_id, lineage in book.apps() if book.decisions(app_id, lineage)})
         rows = [row for app_id in decided for row in _rows(at, book, app_id)]
     if everything:
         rows += [_row_of_catalog(at, app_id) for app_id in catalog.ids(at.places) if app_id not in decided]
     for row in rows:
-        row["running"] = running.count(str(row["app"]))
+        row["running"] = running.count((str(row["app"]), str(row["lineage"])))
     lines = [line for row in rows for line in _list_lines(row)]
     empty = "Nothing is decided yet." if not everything else "There is no manifest here."
     return known.Report(data={"apps": rows}, lines=tuple(lines) or (empty,))
@@ -108,7 +108,8 @@ def _row(
 
 def _row_of_catalog(at: known.Here, app_id: str) -> dict[str, object]:
     nothing: dict[str, object] = {word: [] for word in _STATES}
-    row = {**_names(app_id, None, None), "lineage": None, "current": True, **nothing, "unanswered": 0, "last_used": None}
+    nothing |= {"lineage": None, "current": True, "unanswered": 0, "last_used": None}
+    row = {**_names(app_id, None, None), **nothing}
     try:
         (found,) = catalog.find(app_id, at.places)
         manifest = parse.parse(found.body, file=found.path)
