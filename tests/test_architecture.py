@@ -122,7 +122,7 @@ def fault_of_import(me: str, target: str, function: str) -> str:
     if top in LAYERS:
         if me.startswith("intents") and top == "broker":
             return f"intents never imports {target}"
-        if target not in RANK and not (target in EMPTY and function):
+        if target not in RANK and target not in EMPTY:
             return f"{target} is not a module with a layer"
         if me.partition(".")[0] == top and RANK.get(target, -1) >= RANK[me]:
             return f"{target} is not below {me}"
