@@ -61,7 +61,7 @@ def find(name: str, places: state.Places) -> tuple[Found, ...]:
         if _APP_ID.fullmatch(name) and os.path.lexists(path):
             _check_directory(catalog)
             return (_read(path, vouched=catalog.vouched),)
-    found = tuple(found for found in everything(places) if found.vouched and name in _manifest(found).app.aliases)
+    found = tuple(found for found in everything(places) if found.vouched and name in manifest(found).app.aliases)
     if not found:
         shown = paths.printable(name)
         raise errors.CatalogError("manifest-not-found", f"nothing here is called `{shown}`")
@@ -99,7 +99,7 @@ def choose(found: tuple[Found, ...], *, typed: bool, wayland: bool) -> Found:
     wanted = "window" if typed and wayland else "terminal"
 
     def unfit(candidate: Found) -> tuple[bool, bool, str]:
-        app = _manifest(candidate).app
+        app = manifest(candidate).app
         return not os.access(app.command[0], os.X_OK), app.interface != wanted, app.id
 
     return min(found, key=unfit)
@@ -113,7 +113,8 @@ def check_id(found: Found, manifest: model.Manifest) -> None:
         raise errors.CatalogError("unsafe-catalog", f"`{shown}` declares the id `{manifest.app.id}`")
 
 
-def _manifest(found: Found) -> model.Manifest:
+def manifest(found: Found) -> model.Manifest:
+    """What a found file says. Raises ManifestError."""
     return parse.parse(found.body, file=found.path)
 
 

@@ -17,9 +17,11 @@ NOTE = "<!-- Written by docs/generate.py; edit the code instead. -->\n"
 
 def error_page() -> str:
     """docs/errors.md: every code, its exit status, what it means, what to do."""
-    lines = ["# Errors", "", NOTE, "Every error prints one sentence about your own case, then the next step. The code is stable.", ""]
+    about = "Every error prints one sentence about your own case, then the next step. The code is stable."
+    lines = ["# Errors", "", NOTE, about, ""]
     for family, codes in errors.CATALOGUE.items():
-        lines += [f"## {family}", "", _summary(family), "", "| code | exit | meaning | next step |", "|---|---|---|---|"]
+        lines += [f"## {family}", "", _summary(family), ""]
+        lines += ["| code | exit | meaning | next step |", "|---|---|---|---|"]
         lines += [f"| `{code}` | {status} | {title} | {hint} |" for code, (status, title, hint) in codes.items()]
         lines.append("")
     return "\n".join(lines)
@@ -39,7 +41,8 @@ def kind_page() -> str:
 
 def filter_page() -> str:
     """docs/system-calls.md: what the system call filter says on each processor."""
-    lines = ["# The system call filter", "", NOTE, "What is not listed is allowed by name or does not exist for the app.", ""]
+    about = "What is not listed is allowed by name or does not exist for the app."
+    lines = ["# The system call filter", "", NOTE, about, ""]
     for machine in ("x86_64", "aarch64"):
         rows = [(name, verdict) for name, verdict in seccomp.verdicts(machine) if verdict != "allow"]
         lines += [f"## {machine}", "", "| call | answer |", "|---|---|"]

@@ -57,6 +57,7 @@ CATALOGUE = {
         "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),
         "no-x11": (125, "No X11 display is reachable.", "Start it from an X11 session."),
         "no-bus": (125, "The D-Bus bus is not reachable.", "Start it from a desktop session."),
+        "no-pty": (125, "The kernel gives out no pseudo-terminal.", "Mount /dev/pts, or redirect input and output."),
         "program-missing": (127, "The program that the manifest starts is not installed.", "Install it."),
         "place-missing": (125, "A granted place does not exist.", "Create it, or revoke the grant."),
         "path-changed": (125, "A granted place changed between the decision and the launch.", "Start the app again."),
@@ -83,7 +84,6 @@ CATALOGUE = {
     "DecisionError": {
         "unknown-intent": (1, "The app declares no such intent.", "See `intent-ctl show`."),
         "unknown-app": (1, "No such app has a decision or a manifest.", "See `intent-ctl list --all`."),
-        "not-narrower": (1, "A grant can only give what the app asked for, or less.", "Give less."),
         "lifespan-unavailable": (1, "That lifespan is not offered here.", "Use another lifespan."),
         "bad-duration": (1, "A duration is a number and one of m, h, d.", "Write `8h`."),
         "not-running": (1, "No running instance of that app.", "See `intent-ctl ps`."),
@@ -94,10 +94,6 @@ CATALOGUE = {
     },
     "UsageError": {
         "usage": (2, "The command line is not understood.", "See `--help`."),
-    },
-    "PlanError": {
-        "plan-stale": (125, "The stored plan no longer matches this machine.", "Nothing: it is compiled again."),
-        "plan-malformed": (125, "The stored plan is damaged.", "Nothing: it is compiled again."),
     },
 }
 
@@ -151,10 +147,6 @@ class DecisionError(IntentError):
 
 class UsageError(IntentError):
     """The command line is not understood."""
-
-
-class PlanError(IntentError):
-    """A stored plan cannot be used; never shown, always answered by compiling again (SPEC §10)."""
 
 
 def render(error: IntentError, program: str) -> str:

@@ -102,6 +102,8 @@ class Path:
             notes.append(f"{shown} does not exist: {made}.")
         if self.place == paths.Place(root="home", parts=()):
             notes.append("Not given: .config, .local and .cache. New files directly in your home are not kept.")
+        if path != host.account.home and paths.inside(host.account.home, path):
+            notes.append("Your own home directory in it is not given: the app's own stands in its place.")
         if inside := _private_root(path, host):
             below = paths.printable(path[len(host.account.home) + 1 :])
             notes.append(f"It appears as ~/.granted/{below} with a link to it in {inside}.")
@@ -162,7 +164,7 @@ def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> 
     if real == host.account.home:
         return  # given child by child, so that the reserved places stay out
     covered = [place for place in host.reserved if paths.inside(place, real)]
-    if covered and (write or any(paths.inside(place, host.account.home) for place in covered)):
+    if covered and (write or paths.inside(real, host.account.home)):
         what = paths.printable(covered[0])
         raise errors.RefusedError("path-covers-reserved", f"`{shown}` holds `{what}`, which belongs to intents itself")
 

@@ -1,0 +1,166 @@
+"""What compiling refuses and what it withholds, on recorded machines (SPEC §5, §8.6, §9)."""
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from intents import compiler, decide, diff, errors, facts, kinds, model, sandbox
+from intents.kinds import path
+
+HOSTS = pathlib.Path(__file__).parent / "hosts"
+NOW = model.Clock(wall=1_000, boottime=100, boot_id="boot", session="token")
+HOME = "/home/user"
+
+
+def host(name: str = "debian12-desktop", *, found: tuple[facts.PathFact, ...] = (), **changed: object) -> facts.HostFacts:
+    """A recorded machine with the program and the given paths on it."""
+    recorded = facts.from_json((HOSTS / f"{name}.json").read_text("utf-8"))
+    program = facts.PathFact(path="/usr/bin/app", real="/usr/bin/app", kind="file", owner=0)
+    return dataclasses.replace(recorded, paths=(*found, program, *recorded.paths), **changed)  # type: ignore[arg-type]
+
+
+def at(where: str, kind: str = "dir", real: str = "", entries: tuple[tuple[str, str], ...] = ()) -> facts.PathFact:
+    return facts.PathFact(path=where, real=real or where, kind=kind, owner=1000, entries=entries)
+
+
+def compiled(seen: facts.HostFacts, *, optional: bool = False, granted: bool = True, **scope: object) -> compiler.Compiled:
+    """One intent, granted or denied, compiled."""
+    intent = model.Intent(id="it", scope=kinds.from_data(scope), optional=optional, reason="r", if_denied="d")
+    app = model.App(
+        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
+        aliases=(), packages=(("apt", "app"),),
+    )  # fmt: skip
+    manifest = model.Manifest(app=app, intents=(intent,), digest="0" * 64)
+    vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
+    effect = model.Effect.ALLOW if granted else model.Effect.DENY
+    objects = {text: text for text in intent.scope.objects()}
+    life = model.Life(span=model.Lifespan.FOREVER)
+    made = decide.decisions(intent, intent.scope.parts(), effect, life, objects, source="command", now=NOW)
+    return compiler.compile_sandbox(decide.settle(diff.diff(vetted, made, NOW, objects)), seen)
+
+
+BUS = {"kind": "dbus", "bus": "session"}
+READ = {"kind": "path", "access": "read"}
+WRITE = {"kind": "path", "access": "write"}
+NO_BUS = facts.Bus(name="session", address="unix:path=/run/user/1000/bus", activatable=(), owned=())
+
+
+@pytest.mark.parametrize(
+    ("code", "scope", "seen"),
+    [
+        ("no-wayland", {"kind": "display", "protocol": "wayland"}, host(wayland=None)),
+        ("no-x11", {"kind": "display", "protocol": "x11-host"}, host(x11=None)),
+        ("no-bus", {**BUS, "talk": ["org.example.Other"]}, host(buses=())),
+        ("proxy-missing", {**BUS, "talk": ["org.example.Other"]}, host(buses=(NO_BUS,), proxy="")),
+        (
+            "bus-name-activatable",
+            {**BUS, "own": ["org.example.App"]},
+            host(buses=(dataclasses.replace(NO_BUS, activatable=("org.example.App",)),)),
+        ),
+        (
+            "bus-name-activatable",
+            {**BUS, "own": ["org.example.App"]},
+            host(buses=(dataclasses.replace(NO_BUS, owned=("org.example.App",)),)),
+        ),
+        ("place-missing", {**READ, "place": "home/gone"}, host(found=(at(f"{HOME}/gone", "absent"),))),
+        ("place-missing", {**READ, "place": "home/never-looked-at"}, host()),
+        ("path-refused", {**READ, "place": "home/pipe"}, host(found=(at(f"{HOME}/pipe", "other"),))),
+        ("path-refused", {**READ, "place": "home/link"}, host(found=(at(f"{HOME}/link", real="/proc/1"),))),
+        ("path-refused", {**READ, "place": "home/link"}, host(found=(at(f"{HOME}/link", real="/"),))),
+        ("path-refused", {**READ, "place": "home/link"}, host(found=(at(f"{HOME}/link", real="/usr"),))),
+        (
+            "path-refused",
+            {**READ, "place": "home/link"},
+            host(found=(at(f"{HOME}/link", real=f"{HOME}/.local/state/intents/plans"),)),
+        ),
+        ("path-covers-reserved", {**WRITE, "place": "home/.local"}, host(found=(at(f"{HOME}/.local"),))),
+        ("path-covers-reserved", {**READ, "place": "home/.local/share"}, host(found=(at(f"{HOME}/.local/share"),))),
+        ("path-covers-reserved", {**WRITE, "place": "/var/lib"}, host(found=(at("/var/lib"),))),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_given_stops_a_required_intent_and_is_withheld_from_an_optional_one(
+    code: str, scope: dict[str, object], seen: facts.HostFacts
+) -> None:
+    with pytest.raises(errors.IntentError) as refused:
+        compiled(seen, **scope)
+    assert refused.value.code == code
+    result = compiled(seen, optional=True, **scope)
+    assert [(name, error.code) for name, error in result.withheld] == [("it", code)]
+    assert all(op.because == sandbox.BASE for op in result.sandbox.ops)
+
+
+def test_a_required_denial_stops_the_launch() -> None:
+    with pytest.raises(errors.RefusedError) as refused:
+        compiled(host(), granted=False, kind="network", scope="host")
+    assert refused.value.code == "required-intent-refused"
+    assert refused.value.hint == "intent-ctl grant org.example.App it"
+
+
+def test_an_absent_program_is_named_with_its_package() -> None:
+    seen = host()
+    without = tuple(fact for fact in seen.paths if fact.path != "/usr/bin/app")
+    with pytest.raises(errors.HostError) as missing:
+        compiled(dataclasses.replace(seen, paths=without), optional=True, kind="network", scope="host")
+    assert missing.value.code == "program-missing"
+    assert missing.value.exit_status == 127
+    assert "apt install app" in missing.value.hint
+
+
+def test_names_without_a_network_give_nothing() -> None:
+    base = compiled(host(), optional=True, granted=False, kind="dns", scope="any").sandbox
+    assert compiled(host(), kind="dns", scope="any").sandbox == base
+
+
+def test_the_scope_of_landlock_follows_network_and_display() -> None:
+    assert compiled(host(landlock=7), kind="network", scope="host").sandbox.scoped
+    assert not compiled(host(landlock=5), kind="network", scope="host").sandbox.scoped
+    assert not compiled(host(landlock=7), kind="display", protocol="wayland").sandbox.scoped
+
+
+def test_home_is_given_child_by_child_without_the_reserved_trees() -> None:
+    entries = (("Documents", "dir"), (".bashrc", "file"), (".config", "dir"), (".local", "dir"), ("l", "link"))
+    seen = host(found=(at(HOME, entries=entries),))
+    box = compiled(seen, **{**WRITE, "place": "home"}).sandbox
+    given = [op.dest for op in box.mounts if op.because == "it"]
+    assert given == [f"{HOME}/.bashrc", f"{HOME}/Documents"]
+
+
+def test_a_grant_among_the_apps_own_directories_is_mounted_beside_them() -> None:
+    seen = host(found=(at(f"{HOME}/.config/kdeglobals", "file"),))
+    box = compiled(seen, **{**READ, "place": "xdg-config/kdeglobals"}).sandbox
+    assert [op.dest for op in box.mounts if op.because == "it"] == [f"{HOME}/.granted/.config/kdeglobals"]
+    (link,) = box.links
+    assert (link.directory, link.below, link.target) == ("config", "kdeglobals", f"{HOME}/.granted/.config/kdeglobals")
+
+
+def test_a_reserved_place_below_a_readable_directory_is_hidden() -> None:
+    seen = host(found=(at("/var"), at("/var/lib/intents")))
+    box = compiled(seen, **{**READ, "place": "/var"}).sandbox
+    assert [op.dest for op in box.mounts if isinstance(op, sandbox.Tmpfs) and op.mask] == ["/var/lib/intents"]
+
+
+def test_above_the_home_the_own_one_stays_in_its_place() -> None:
+    box = compiled(host(found=(at("/home"),)), **{**READ, "place": "/home"}).sandbox
+    kinds_of = {op.dest: type(op) for op in box.mounts if op.dest in ("/home", HOME)}
+    assert kinds_of == {"/home": sandbox.Bind, HOME: sandbox.Tmpfs}
+    assert [*kinds_of] == ["/home", HOME]
+    with pytest.raises(errors.RefusedError):
+        compiled(host(found=(at("/home"),)), **{**WRITE, "place": "/home"})
+
+
+def test_what_runs_programs_or_holds_keys_is_critical() -> None:
+    seen = host()
+    for text, access, risk in (
+        ("home", "write", model.Risk.CRITICAL),
+        ("home", "read", model.Risk.HIGH),
+        ("home/.ssh", "read", model.Risk.CRITICAL),
+        ("home/.bashrc", "write", model.Risk.CRITICAL),
+        ("home/.bashrc", "read", model.Risk.NORMAL),
+        ("xdg-config/autostart", "create", model.Risk.CRITICAL),
+        ("home/Sheets", "write", model.Risk.HIGH),
+        ("home/Sheets", "read", model.Risk.NORMAL),
+        ("/home", "read", model.Risk.CRITICAL),
+        ("/usr/share/app", "write", model.Risk.CRITICAL),
+    ):
+        assert path.Path.read({"place": text, "access": access}).risk(seen) is risk, (text, access)
