@@ -26,6 +26,6 @@ def write(places: state.Places, path: str, app_id: str, head: str, data: bytes) 
 
 
 def drop(places: state.Places, app_id: str) -> None:
-    """Make every plan of the app stale, before a decision commits. The caller holds the ``state`` lock. Raises OSError."""
+    """Make every plan of the app stale, before a decision commits. The caller holds the ``state`` lock."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(head_file(places, app_id))

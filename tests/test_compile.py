@@ -13,9 +13,9 @@ NOW = model.Clock(wall=1_000, boottime=100, boot_id="boot", session="token")
 HOME = "/home/user"
 
 
-def host(name: str = "debian12-desktop", *, found: tuple[facts.PathFact, ...] = (), **changed: object) -> facts.HostFacts:
+def host(*, found: tuple[facts.PathFact, ...] = (), **changed: object) -> facts.HostFacts:
     """A recorded machine with the program and the given paths on it."""
-    recorded = facts.from_json((HOSTS / f"{name}.json").read_text("utf-8"))
+    recorded = facts.from_json((HOSTS / "debian12-desktop.json").read_text("utf-8"))
     program = facts.PathFact(path="/usr/bin/app", real="/usr/bin/app", kind="file", owner=0)
     return dataclasses.replace(recorded, paths=(*found, program, *recorded.paths), **changed)  # type: ignore[arg-type]
 
@@ -24,7 +24,9 @@ def at(where: str, kind: str = "dir", real: str = "", entries: tuple[tuple[str, 
     return facts.PathFact(path=where, real=real or where, kind=kind, owner=1000, entries=entries)
 
 
-def compiled(seen: facts.HostFacts, *, optional: bool = False, granted: bool = True, **scope: object) -> compiler.Compiled:
+def compiled(
+    seen: facts.HostFacts, *, optional: bool = False, granted: bool = True, **scope: object
+) -> compiler.Compiled:
     """One intent, granted or denied, compiled."""
     intent = model.Intent(id="it", scope=kinds.from_data(scope), optional=optional, reason="r", if_denied="d")
     app = model.App(

@@ -18,11 +18,11 @@ PRIVATE_DIRECTORIES = ((".config", "config"), (".local/share", "data"), (".local
 # Whoever changes these runs programs as the user, or is the user to others (docs/threat-model.md).
 SENSITIVE_WRITE = (
     ".bash_profile", ".bash_login", ".bash_logout", ".bashrc", ".profile", ".zshrc", ".zshenv", ".zprofile", ".zlogin",
-    ".login", ".cshrc", ".tcshrc", ".xinitrc", ".xsession", ".xprofile", ".xsessionrc", ".pam_environment", ".gitconfig",
+    ".login", ".cshrc", ".tcshrc", ".xinitrc", ".xsession", ".xprofile", ".xsessionrc", ".pam_environment",
     ".config/autostart", ".config/systemd", ".config/environment.d", ".config/fish", ".config/git", ".config/dconf",
     ".local/bin", "bin", ".local/share/applications", ".local/share/dbus-1", ".local/share/systemd",
     ".local/share/flatpak", ".var/app", ".vimrc", ".vim", ".emacs", ".emacs.d", ".config/nvim", ".cargo/bin", ".ssh",
-    ".gnupg", ".local/share/keyrings",
+    ".gitconfig", ".gnupg", ".local/share/keyrings",
 )  # fmt: skip
 SENSITIVE_READ = (
     ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".password-store", ".pki",
