@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _FORWARDED = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGTSTP)
 _HEARD = (*_FORWARDED, _signal.SIGHUP, _signal.SIGCONT, _signal.SIGWINCH)
 _TICK = 200  # milliseconds; `fg` gives a running job the terminal without a signal
-_PIECE = 65536
+_PIECE = 65536  # bytes
+_ROUNDS = 16  # pieces of output in a row; the kernel gives 4 KiB at a time
 _BACKLOG = 1 << 20  # more than the kernel holds for one pty (64 KiB); descendants that write on end here
 
 
@@ -36,8 +37,8 @@ def run(start: "Callable[[], None]") -> int:
     start: execs bwrap; called in a grandchild in which each of 0–2 that was a terminal is the pty, signals are at their
     defaults and ``monitor.SHIELDED`` ignored. If it raises, that process prints one line and exits 125.
     Returns the exit status of bwrap, 128 + n when signal n ended it, 129 when the user's terminal went away.
-    Raises HostError unsafe-descriptor when 0–2 are different terminals. 0–2 must be open; descriptors the caller opened
-    for bwrap stay open here as well, until this process ends.
+    Raises HostError: unsafe-descriptor when 0–2 are different terminals, no-pty when the kernel gives none. 0–2 must be
+    open; descriptors the caller opened for bwrap stay open here as well, until this process ends.
     """
     inherited = [number for number in (0, 1, 2) if os.isatty(number)]
     _require_one(inherited)
@@ -60,7 +61,12 @@ def run(start: "Callable[[], None]") -> int:
 def _run(
     start: "Callable[[], None]", terminal: user_terminal.UserTerminal, inherited: "list[int]", wake: tuple[int, int]
 ) -> int:
-    master, slave = os.openpty()
+    try:
+        master, slave = os.openpty()
+    except OSError as error:
+        from intents import errors  # only now: the usual launch goes without
+
+        raise errors.HostError("no-pty", f"there is no terminal for the app: {error.strerror}") from error
     terminal.prepare(slave)
     process, orders, events = monitor.fork(
         start, slave, inherited, (master, *wake, *terminal.opened), foreground=not terminal.lazy
@@ -138,9 +144,12 @@ class _Relay:
             if self.stopped:
                 self._suspend()
                 return
-        if not self.shown:
-            self._read_app()
-        self._write_screen()
+        for _ in range(_ROUNDS):
+            if not self.shown and not self._read_app():
+                break
+            self._write_screen()
+            if self.shown:
+                break
         if self.held and os.times().elapsed > self.release:
             self._accept(self.held)
         elif self.terminal.keys in ready and self._takes_keys():

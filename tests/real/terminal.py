@@ -5,6 +5,7 @@ The relay is copied out of the checkout, so that an unprivileged account can sta
 
 import contextlib
 import fcntl
+import itertools
 import os
 import pwd
 import re
@@ -25,6 +26,7 @@ from tests.conftest import must_work
 CHECKOUT = Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds until a test gives up; nothing passes or fails by being slower than that
 PROMPT = "READY> "
+_serial = itertools.count()
 
 RELAY = """#!/usr/bin/python3 -IS
 import os, sys
@@ -68,6 +70,7 @@ class Desk:
     def __init__(self, account: str) -> None:
         self.account = pwd.getpwnam(account)
         self.place = Path(tempfile.mkdtemp(prefix="relay-"))
+        self.mark = f"1000.{os.getpid()}{next(_serial):03d}"  # seconds to sleep, by which to find who sleeps
         self.place.chmod(0o755)
         self.share = self.place / "share"
         self.share.mkdir()

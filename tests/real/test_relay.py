@@ -71,18 +71,18 @@ def test_sigterm_in_the_foreground_restores_the_modes(desk: terminal.Desk) -> No
 def test_monitor_killed_ends_all_and_restores_the_modes(desk: terminal.Desk) -> None:
     screen = desk.shell()
     modes = screen.modes()
-    screen.command("boxed /bin/sh -c 'echo up; exec sleep 1000.125'; echo status=$?")
+    screen.command(f"boxed /bin/sh -c 'echo up; exec sleep {desk.mark}'; echo status=$?")
     screen.expect("up\r")
     relay = screen.foreground()
     monitor = terminal.child_of(relay)
     os.kill(monitor, signal.SIGKILL)
     screen.expect("status=137\r")
     assert screen.modes() == modes
-    screen.until(lambda: not terminal.named("1000.125"), "the app survived")
+    screen.until(lambda: not terminal.named(desk.mark), "the app survived")
 
 
 def test_nothing_survives_sigkill_of_the_relay(desk: terminal.Desk) -> None:
-    mark = "1000.25"
+    mark = desk.mark
     screen = desk.shell()
     screen.command(f"boxed /bin/sh -c 'trap \"\" HUP; echo up; exec sleep {mark}'")
     screen.expect("up\r")
@@ -96,7 +96,7 @@ def test_nothing_survives_sigkill_of_the_relay(desk: terminal.Desk) -> None:
 
 @pytest.mark.parametrize("command", ["boxed", "relay"])
 def test_closing_the_window_ends_even_an_app_that_ignores_it(desk: terminal.Desk, command: str) -> None:
-    mark = "1000.375"
+    mark = desk.mark
     screen = desk.open(command, "/bin/sh", "-c", f"trap '' HUP; echo up; exec sleep {mark}")
     screen.expect("up")
     screen.hang_up()
@@ -112,6 +112,12 @@ def test_closing_the_window_tells_the_app_first(desk: terminal.Desk) -> None:
     screen.hang_up()
     assert screen.process.wait(terminal.PATIENCE) == 129
     assert desk.file("told") == "told\n"
+
+
+def test_without_ptys_it_says_so(desk: terminal.Desk) -> None:
+    screen = desk.open("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/dev/pts", "relay", "true")
+    assert screen.wait() == 1
+    assert "HostError: there is no terminal for the app: " in screen.shown, "intent-run renders it"
 
 
 # -- what the app holds

@@ -130,7 +130,7 @@ def test_dev_tty_is_the_apps_own(desk: terminal.Desk, command: str, same: bool) 
 def test_no_process_behind_the_relay_has_the_users_terminal(desk: terminal.Desk) -> None:
     screen = desk.shell()
     device = os.readlink(f"/proc/{screen.shell}/fd/0")
-    screen.command("boxed /bin/sh -c 'echo up; exec sleep 1000.875'")
+    screen.command("boxed /bin/sh -c 'echo up; exec sleep 1000'")
     screen.expect("up\r")
     screen.taken()
     relay = screen.foreground()

@@ -84,7 +84,7 @@ def test_stop_and_continue(desk: terminal.Desk, options: tuple[str, ...]) -> Non
 
 def test_stop_twice_and_die_stopped(desk: terminal.Desk) -> None:
     screen = desk.shell()
-    screen.command("boxed /bin/sh -c 'echo up; exec sleep 1000.5'")
+    screen.command(f"boxed /bin/sh -c 'echo up; exec sleep {desk.mark}'")
     screen.expect("up\r")
     for _ in range(3):
         screen.send("\x1a")
@@ -96,7 +96,7 @@ def test_stop_twice_and_die_stopped(desk: terminal.Desk) -> None:
     screen.prompt()
     screen.command("kill %1")
     screen.until(lambda: desk.file("status") == "143", "the job did not end")
-    screen.until(lambda: not terminal.named("1000.5"), "the app survived")
+    screen.until(lambda: not terminal.named(desk.mark), "the app survived")
 
 
 def test_what_was_written_before_a_stop_is_shown(desk: terminal.Desk) -> None:

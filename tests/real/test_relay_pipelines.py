@@ -104,16 +104,16 @@ def test_interrupt_ends_a_whole_pipeline(desk: terminal.Desk, line: str, reads: 
     screen = desk.shell()
     modes = screen.modes()
     question = "read x < /dev/tty; " if reads else ""
-    screen.command(line.format(f"/bin/sh -c 'echo up >&2; {question}exec sleep 1000.625'"))
+    screen.command(line.format(f"/bin/sh -c 'echo up >&2; {question}exec sleep {desk.mark}'"))
     screen.expect("up\r")
     if reads:
         screen.taken()
         screen.line("x")
-    screen.until(lambda: terminal.named("1000.625"))
+    screen.until(lambda: terminal.named(desk.mark))
     screen.send("\x03")
     screen.prompt()
     assert screen.modes() == modes
-    screen.until(lambda: not terminal.named("1000.625"))
+    screen.until(lambda: not terminal.named(desk.mark))
 
 
 def test_stop_stops_a_whole_pipeline(desk: terminal.Desk) -> None:
@@ -153,8 +153,9 @@ def test_modes_that_another_program_set_later_stay(desk: terminal.Desk) -> None:
 def test_a_job_of_a_script_without_job_control_takes_no_keys(desk: terminal.Desk) -> None:
     """`app &` in a script stays in the foreground group; its standard input is /dev/null."""
     screen = desk.shell()
-    screen.command("sh -c 'boxed sleep 1000.75 & read x; echo got $x; kill $!'")
-    screen.until(lambda: terminal.named("1000.75"))
+    (desk.share / "app").write_text("echo up; exec sleep 1000")
+    screen.command("sh -c 'boxed sh $S/app & read x; echo got $x; kill $!'")
+    screen.expect("up\r")
     screen.line("typed")
     screen.expect("got typed\r")
     screen.prompt()
