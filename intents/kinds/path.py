@@ -192,8 +192,9 @@ def _destination(real: str, host: facts.HostFacts, because: str) -> tuple[str, t
 
 
 def _masked(real: str, host: facts.HostFacts) -> tuple[str, ...]:
-    """The reserved places that exist below a granted directory; those in the home are never below one."""
-    found = (host.path(place) for place in host.reserved if paths.inside(place, real))
+    """The reserved places that exist below a granted directory; those in the home are under the sandbox's own home."""
+    below = (place for place in host.reserved if paths.inside(place, real))
+    found = (host.path(place) for place in below if not paths.inside(place, host.account.home))
     return tuple(fact.path for fact in found if fact and fact.kind == "dir")
 
 

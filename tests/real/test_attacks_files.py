@@ -216,7 +216,8 @@ def test_no_place_that_holds_the_brokers_files_is_given(here: world.World, place
     granted(here, it=access(named, how))
     done = here.start(RESERVED)
     assert (done.returncode, done.stdout) == (0, b"")
-    assert b"`it` is granted but not given" in done.stderr
+    # What lies above the home may be read; the home in it is the sandbox's own, and other places are masked.
+    assert (b"`it` is granted but not given" in done.stderr) == ((place, how) != ("above", "read"))
     if how == "read":  # a writable one above the home would not even compile
         removed = "from intents.kinds import path\npath.refuse_path = path._masked = lambda *_, **__: ()"
         assert "canary" in here.says(RESERVED, removed=removed)
