@@ -167,7 +167,7 @@ def test_a_record_of_numbers_that_came_back_is_no_instance(home: world.World) ->
     assert [body["status"] for body in history(home, "exit")] == [None]
 
 
-def test_what_is_about_to_start_is_not_swept(home: world.World) -> None:
+def test_what_begins_and_what_ends_is_not_swept(home: world.World) -> None:
     run = pathlib.Path(runs.directory(home.places))
     record = run / f"{os.getpid()}.json"
     with open(os.open(record, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
@@ -177,8 +177,14 @@ def test_what_is_about_to_start_is_not_swept(home: world.World) -> None:
         assert (instance.pid, instance.first) == (os.getpid(), 0)
         control.done(home, "ps")
         assert record.exists()
+        file.write(json.dumps({"child-pid": os.getpid(), "pid-namespace": 1}) + "\n")
+        file.flush()
+        assert control.data(home, "ps") == {"instances": []}
+        assert record.exists(), "its sandbox is over, and its exit status not yet written"
+        file.write(json.dumps({"exit-code": 4}) + "\n")
     assert control.data(home, "ps") == {"instances": []}
     assert not record.exists()
+    assert [body["status"] for body in history(home, "exit")] == [4]
 
 
 def test_a_record_that_others_could_write_is_refused(home: world.World) -> None:
