@@ -153,7 +153,7 @@ def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
     )
     running = _running(at, found.app_id)
     denied = list(dict.fromkeys(decision.intent_id for decision in denials))
-    lines = [f"{found.app_id}: {', '.join(denied) or 'nothing'} is denied always."]
+    lines = [f"{found.app_id}: denied always: {', '.join(denied) or 'nothing, it has no intents'}."]
     lines += [_keeps(instance) for instance in running]
     data = {
         "app": found.app_id,

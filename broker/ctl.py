@@ -38,7 +38,7 @@ def main() -> int:
         said = json.dumps(report.data, indent=2) if as_json else "\n".join(map(wording.clean, report.lines))
     except errors.IntentError as error:
         status = 2 if isinstance(error, errors.UsageError) else 1
-        said = json.dumps({"error": errors.as_data(error)}, indent=2) if as_json else ""
+        said = json.dumps({"error": {**errors.as_data(error), "exit_status": status}}, indent=2) if as_json else ""
         if not as_json:
             lines = errors.render(error, "intent-ctl").split("\n")
             sys.stderr.write("\n".join(map(wording.clean, lines)) + "\n")

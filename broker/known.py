@@ -92,7 +92,8 @@ def find(at: Here, book: journal.Journal, name: str, *, changing: bool) -> Known
     try:
         app = apps.load(name, at.environ, typed=at.typed)
     except errors.IntentError as error:
-        return _known(at, book, meant[0], None, error)
+        gone = errors.CatalogError("manifest-not-found", f"there is no manifest of `{meant[0]}` any more")
+        return _known(at, book, meant[0], None, gone if error.code == gone.code else error)
     return _known(at, book, app.manifest.app.id, app, None)
 
 

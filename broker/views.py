@@ -154,7 +154,7 @@ def show(at: known.Here, name: str) -> known.Report:
         pending = book.pending(found.app_id, found.lineage)
     running = [each for each in runs.instances(at.places) if each.app_id == found.app_id]
     intents = [_intent(found, *pair) for pair in _verdicts(found.delta)] if found.delta else []
-    unused = found.delta.withdrawn if found.delta else found.live
+    unused = _unused(found)
     blocked = _blocked(found)
     app = found.app.manifest.app if found.app else None
     data: dict[str, object] = {
@@ -248,7 +248,7 @@ def _show_lines(
     intents = data["intents"]
     assert isinstance(intents, list)
     lines += [line for intent in intents for line in _intent_lines(found, intent)]
-    for decision in found.delta.withdrawn if found.delta else found.live:
+    for decision in _unused(found):
         effect = "denied" if decision.granted is None else "allowed"
         scope = scope_words(kinds.to_data(decision.granted or decision.asked))
         lines.append(f"{decision.intent_id}  {effect} {how_long(decision.life)}, not asked for now: {scope}")
@@ -258,6 +258,15 @@ def _show_lines(
         lines.append(f"Asked and not answered: {data['unanswered']} times.")
     blocked = data["would_not_start"]
     return [*lines, f"It would not start: {blocked['message']}"] if isinstance(blocked, dict) else lines
+
+
+def _unused(found: known.Known) -> list[model.Decision]:
+    """The live decisions about what is not declared now, without those that a newer one took the place of."""
+    standing: list[model.Decision] = []
+    for decision in found.delta.withdrawn if found.delta else found.live:
+        if not any(newer.asked.covers(decision.asked) for newer in standing):
+            standing.append(decision)
+    return standing
 
 
 def _publisher(found: known.Known, pin: model.Pin | None) -> str:

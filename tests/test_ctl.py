@@ -138,7 +138,7 @@ def test_plans_are_gone_before_a_decision_is_there(home: world.World) -> None:
 
 def test_revoke_denies_for_good(home: world.World) -> None:
     control.done(home, "grant", APP, "net", "notes", "--for", "forever")
-    assert "net is denied always" in control.done(home, "revoke", APP, "net")
+    assert "denied always: net" in control.done(home, "revoke", APP, "net")
     assert control.states(home) == {"net": "denied", "notes": "allowed"}
     assert control.decisions(home)[-1].life.span == "forever"
     control.done(home, "revoke", APP)
