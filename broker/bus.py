@@ -191,8 +191,8 @@ class Connection:
         value, _ = _read(answer.body, 0, answer.order, "s") if answer.signature == "s" else ("", 0)
         return str(value)
 
-    def ask(self, member: str) -> Message:
-        """Call a method of the bus itself that takes nothing; its return."""
+    def ask(self, member: str, name: str = "") -> Message:
+        """Call a method of the bus itself, with a name or with nothing; its return."""
         serial = self.send(
             Message(
                 kind=CALL,
@@ -201,6 +201,8 @@ class Connection:
                 interface=_DAEMON,
                 member=member,
                 destination=_DAEMON,
+                signature="s" if name else "",
+                body=_text(b"", "s", name) if name else b"",
             )
         )
         for _ in range(MAX_MESSAGES):
@@ -270,6 +272,22 @@ def names(address: str, timeout: float = 1.0) -> tuple[tuple[str, ...], tuple[st
     except (OSError, ValueError):
         return None
     return _well_known(owned), _well_known(activatable)
+
+
+def owner(address: str, name: str, timeout: float = 1.0) -> int:
+    """The process that owns ``name`` on the bus at ``address``, as the bus knows it; 0 when nobody says."""
+    where = target(address)
+    try:
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(timeout)
+            stream.connect(where or "")
+            bus = Connection(stream, time.monotonic() + timeout)
+            bus.greet()
+            answer = bus.ask("GetConnectionUnixProcessID", name)
+    except (OSError, ValueError):
+        return 0
+    pid, _ = _read(answer.body, 0, answer.order, "u") if answer.signature == "u" and len(answer.body) == 4 else (0, 0)
+    return int(pid)
 
 
 def _well_known(found: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Takes the environment and what the launch needs; gives ``facts.HostFacts`` and t
 Looks only at what is needed: no compositor is spoken to for an app without windows.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import grp
@@ -54,6 +55,7 @@ class _Needs:
 
     places: tuple[paths.Place, ...] = ()
     command: str
+    app_id: str = ""
     displays: frozenset[str] = frozenset({display.WAYLAND, display.X11_HOST})
     buses: frozenset[str] = frozenset({"session", "system"})
 
@@ -87,6 +89,7 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     needs = _Needs(
         places=tuple(scope.place for scope in scopes if isinstance(scope, path.Path)),
         command=manifest.app.command[0],
+        app_id=manifest.app.id,
         displays=frozenset(scope.protocol for scope in scopes if isinstance(scope, display.Display)),
         buses=frozenset(scope.bus for scope in scopes if isinstance(scope, dbus.Dbus)),
     )
@@ -114,7 +117,7 @@ def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Look
         paths=tuple(_path(watch, each, account.home) for each in sorted({*asked, *reserved, *links, needs.command})),
         wayland=_wayland(watch) if display.WAYLAND in needs.displays else None,
         x11=_x11(watch, account) if display.X11_HOST in needs.displays else None,
-        buses=tuple(filter(None, (_bus(watch, name, runtime, kept) for name in sorted(needs.buses)))),
+        buses=tuple(filter(None, (_bus(watch, name, runtime, kept, needs.app_id) for name in sorted(needs.buses)))),
         bwrap=_program(watch, "bwrap"),
         proxy=_program(watch, "xdg-dbus-proxy"),
         landlock=landlock(),
@@ -309,7 +312,7 @@ def _listens(path: str) -> bool:
     return True
 
 
-def _bus(watch: _Watch, name: str, runtime: str, kept: state.Places) -> facts.Bus | None:
+def _bus(watch: _Watch, name: str, runtime: str, kept: state.Places, app_id: str) -> facts.Bus | None:
     if name == "session":
         default = bus.address(f"{runtime}/bus") if runtime else ""
         address = bus.usable(watch.variable("DBUS_SESSION_BUS_ADDRESS") or default)
@@ -327,7 +330,22 @@ def _bus(watch: _Watch, name: str, runtime: str, kept: state.Places) -> facts.Bu
     for directory in services:
         watch.see("list", directory)
     found = bus.names(address, PATIENCE)
-    return None if found is None else facts.Bus(name=name, address=address, owned=found[0], activatable=found[1])
+    if found is None:
+        return None
+    foreign = tuple(each for each in found[0] if each != app_id or not _ours(kept, app_id, bus.owner(address, app_id)))
+    return facts.Bus(name=name, address=address, owned=foreign, activatable=found[1])
+
+
+def _ours(kept: state.Places, app_id: str, pid: int) -> bool:
+    """Whether a process is the filter of an instance of this app: what owns the id there is sandboxed already."""
+    with contextlib.suppress(OSError, ValueError):
+        run = f"{kept.runtime or kept.state}/run"
+        for name in os.listdir(run):
+            first = (state.read_private(f"{run}/{name}", 4096) or b"").partition(b"\n")[0] if "." in name else b""
+            record = json.loads(first) if first else {}
+            if pid and (record.get("app"), record.get("proxy")) == (app_id, pid):
+                return os.readlink(f"/proc/{pid}/exe") == programs.find("xdg-dbus-proxy")
+    return False
 
 
 def _program(watch: _Watch, name: str) -> str:

@@ -109,10 +109,12 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
         os.close(_walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
         _link(*sections["links"][at : at + 3])
-    args, sync = _arguments(sections, settings, terminal)
-    record = _record(settings)
+    filters = settings[b"run"] + b"/%d" % os.getpid()
+    proxy, sync = _start_proxy(sections["proxy"], settings[b"proxy"], filters) if sections["proxy"] else (0, 0)
+    args = _arguments(sections, settings, filters)
+    record = _record(settings, proxy)
     options = [b"--json-status-fd", b"%d" % record]
-    if sync is not None:
+    if sync:
         options += [b"--sync-fd", b"%d" % sync]
     if terminal or settings[b"terminal"] == b"1":
         options.append(b"--die-with-parent")
@@ -252,11 +254,9 @@ def _memory(content: bytes) -> int:
     return handle
 
 
-def _arguments(sections: Sections, settings: "dict[bytes, bytes]", terminal: bool) -> "tuple[list[bytes], int | None]":
-    """bubblewrap's arguments with descriptors in place of tags, and the descriptor that keeps the proxy alive."""
+def _arguments(sections: Sections, settings: "dict[bytes, bytes]", filters: bytes) -> "list[bytes]":
+    """bubblewrap's arguments with descriptors in place of tags; ``filters``: the directory of the proxy's sockets."""
     sources = sections["binds"][::2]
-    filters = settings[b"run"] + b"/%d" % os.getpid()
-    sync = _start_proxy(sections["proxy"], settings[b"proxy"], filters) if sections["proxy"] else None
 
     def value(arg: bytes) -> bytes:
         tag, rest = arg[:1], arg[1:]
@@ -278,7 +278,7 @@ def _arguments(sections: Sections, settings: "dict[bytes, bytes]", terminal: boo
     for name in sections["passed"]:
         if name in os.environb:
             args += [b"--setenv", name, os.environb[name]]
-    return args, sync
+    return args
 
 
 def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
@@ -293,10 +293,10 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
     return home
 
 
-def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) -> int:
+def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) -> "tuple[int, int]":
     """Start xdg-dbus-proxy in a session of its own and wait until it listens.
 
-    Returns the read end of its pipe: the proxy ends when the last copy is closed (xdg-dbus-proxy(1), ``--fd``).
+    Returns its pid, and the read end of its pipe: it ends when the last copy is closed (xdg-dbus-proxy(1), ``--fd``).
     """
     os.close(_walk(directory, make=True))
     args = [arg[1:] if arg[:1] == b"=" else directory + b"/" + arg[1:] for arg in tagged]
@@ -322,11 +322,14 @@ def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) 
     if not os.read(ready, 1):
         raise _host_error("proxy-failed", f"`{program.decode()}` ended before it was ready")
     os.set_inheritable(ready, True)
-    return ready
+    return child, ready
 
 
-def _record(settings: "dict[bytes, bytes]") -> int:
-    """The file that says this instance runs: one line of ours, then what bubblewrap reports (SPEC §10.4)."""
+def _record(settings: "dict[bytes, bytes]", proxy: int) -> int:
+    """The file that says this instance runs: one line of ours, then what bubblewrap reports (SPEC §10.4).
+
+    proxy: the pid of its xdg-dbus-proxy, or 0: a name on the bus that this process owns is the app's own.
+    """
     run = settings[b"run"]
     path = b"%s/%d.json" % (run, os.getpid())
     os.close(_walk(run, make=True))
@@ -335,8 +338,8 @@ def _record(settings: "dict[bytes, bytes]") -> int:
     except FileNotFoundError:
         pass
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND, 0o600)
-    ours = settings[b"app"], settings[b"lineage"], os.fstat(handle).st_mtime
-    os.write(handle, b'{"app": "%s", "lineage": "%s", "at": %d}\n' % ours)
+    ours = settings[b"app"], settings[b"lineage"], os.fstat(handle).st_mtime, proxy
+    os.write(handle, b'{"app": "%s", "lineage": "%s", "at": %d, "proxy": %d}\n' % ours)
     os.set_inheritable(handle, True)
     stamp = os.open(settings[b"stamp"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.utime(stamp)
