@@ -82,6 +82,8 @@ def _home(euid: int) -> str:
         info = os.stat(home)
     except OSError as error:
         raise refuse(f"the home directory `{shown}` cannot be used: {error.strerror}") from error
+    if home == "/":
+        raise refuse("the home directory is `/`, which would have to be hidden and shown at once")
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != euid:
         raise refuse(f"the home directory `{shown}` belongs to user {info.st_uid}, not to user {euid}")
     if info.st_mode & stat.S_IWOTH:

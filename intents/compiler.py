@@ -23,9 +23,9 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     _refuse_missing(grant)
     ops: list[sandbox.Op] = list(base.ops(grant.vetted, host))
     withheld: list[tuple[str, errors.IntentError]] = []
-    for verdict in grant.verdicts:
+    for verdict in sorted(grant.verdicts, key=lambda verdict: verdict.intent.id):
         try:
-            ops.extend(op for scope in verdict.granted for op in scope.ops(host, verdict.intent.id))
+            ops += [op for scope in verdict.granted for op in scope.ops(host, verdict.intent.id)]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
@@ -57,9 +57,16 @@ def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -
         message = f"`{program}`, which {app.name} starts, is not installed"
         raise errors.HostError("program-missing", message, hint=hint)
     shown = [op for op in ops if isinstance(op, sandbox.Bind)]
-    if any(paths.inside(program, op.dest) for op in shown) or program.startswith(("/bin/", "/sbin/")):
-        return ()
-    return (sandbox.Bind(source=fact.real, dest=program),)
+    if any(paths.inside(program, op.dest) and op.source != op.dest for op in shown):
+        message = f"`{program}` lies where {app.name} has its own directories, so it cannot be shown there"
+        raise errors.HostError("program-missing", message, hint="install it elsewhere, such as in /usr/local/bin")
+    places = dict.fromkeys((program, fact.real))
+    hidden = [place for place in places if not _visible(place, shown)]
+    return tuple(sandbox.Bind(source=fact.real, dest=place) for place in hidden)
+
+
+def _visible(path: str, shown: Iterable[sandbox.Bind]) -> bool:
+    return any(paths.inside(path, op.dest) for op in shown) or path.startswith(("/bin/", "/sbin/"))
 
 
 def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) -> sandbox.Sandbox:

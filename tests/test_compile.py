@@ -25,12 +25,12 @@ def at(where: str, kind: str = "dir", real: str = "", entries: tuple[tuple[str, 
 
 
 def compiled(
-    seen: facts.HostFacts, *, optional: bool = False, granted: bool = True, **scope: object
+    seen: facts.HostFacts, *, optional: bool = False, granted: bool = True, command: str = "/usr/bin/app", **scope: object
 ) -> compiler.Compiled:
     """One intent, granted or denied, compiled."""
     intent = model.Intent(id="it", scope=kinds.from_data(scope), optional=optional, reason="r", if_denied="d")
     app = model.App(
-        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
+        id="org.example.App", name="App", version="1", serial=1, command=(command,), interface="window",
         aliases=(), packages=(("apt", "app"),),
     )  # fmt: skip
     manifest = model.Manifest(app=app, intents=(intent,), digest="0" * 64)
@@ -107,6 +107,27 @@ def test_an_absent_program_is_named_with_its_package() -> None:
     assert missing.value.code == "program-missing"
     assert missing.value.exit_status == 127
     assert "apt install app" in missing.value.hint
+
+
+def test_a_program_among_the_apps_own_directories_is_refused() -> None:
+    where = f"{HOME}/.local/share/app/bin/app"
+    with pytest.raises(errors.HostError) as refused:
+        compiled(host(found=(at(where, "file"),)), command=where, optional=True, kind="network", scope="host")
+    assert refused.value.code == "program-missing"
+    assert "own directories" in refused.value.message
+
+
+def program(seen: facts.HostFacts, real: str) -> facts.HostFacts:
+    """The machine with the program being a link to somewhere else."""
+    moved = facts.PathFact(path="/usr/bin/app", real=real, kind="file", owner=0)
+    return dataclasses.replace(seen, paths=(moved, *seen.paths))
+
+
+def test_a_program_outside_the_system_is_shown_alone() -> None:
+    base = compiled(host(), optional=True, granted=False, kind="dns", scope="any").sandbox
+    box = compiled(program(host(), "/opt/app/bin/app"), optional=True, granted=False, kind="dns", scope="any").sandbox
+    added = [op for op in box.mounts if op not in base.mounts]
+    assert added == [sandbox.Bind(source="/opt/app/bin/app", dest="/opt/app/bin/app")]
 
 
 def test_names_without_a_network_give_nothing() -> None:
