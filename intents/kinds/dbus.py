@@ -1,7 +1,7 @@
 """Kind ``dbus``: named services on the session or system bus, through a filter (SPEC §5.5)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from intents import errors, facts, keys, model, paths, sandbox
@@ -68,6 +68,25 @@ class Rule:
         other_method, other_path = _split(other.operand)
         return _method_covers(method, other_method) and _path_covers(path, other_path)
 
+    def meet(self, other: "Rule") -> "Rule | None":
+        """The widest rule that both cover; None when there is none."""
+        name = _narrower(self.name, other.name, _name_covers)
+        wide, narrow = sorted((self, other), key=lambda rule: rule.verb not in _ORDER)
+        if name is None:
+            return None
+        if narrow.verb in _ORDER:
+            return Rule(verb=min(wide.verb, narrow.verb, key=_ORDER.index), operand=name)
+        method, path = _split(narrow.operand)
+        if wide.verb not in _ORDER:
+            wide_method, wide_path = _split(wide.operand)
+            same = _narrower(method, wide_method, _method_covers), _narrower(path, wide_path, _path_covers)
+            if wide.verb != narrow.verb or None in same:
+                return None
+            method, path = str(same[0]), str(same[1])
+        elif wide.verb == "see":
+            return None
+        return Rule(verb=narrow.verb, operand=f"{name}={method}" + (f"@{path}" if path != "*" else ""))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dbus:
@@ -107,9 +126,8 @@ class Dbus:
     def meet(self, other: model.Scope) -> model.Scope | None:
         if not isinstance(other, Dbus) or other.bus != self.bus:
             return None
-        both = [rule for rule in self.rules if any(theirs.covers(rule) for theirs in other.rules)]
-        both += [rule for rule in other.rules if any(mine.covers(rule) for mine in self.rules)]
-        return Dbus(bus=self.bus, rules=tuple(sorted(set(both)))) if both else None
+        both = {met for mine in self.rules for theirs in other.rules if (met := mine.meet(theirs)) is not None}
+        return Dbus(bus=self.bus, rules=tuple(sorted(both))) if both else None
 
     def parts(self) -> tuple[model.Scope, ...]:
         return tuple(Dbus(bus=self.bus, rules=(rule,)) for rule in self.rules)
@@ -194,6 +212,13 @@ def _split(operand: str) -> tuple[str, str]:
     """(method pattern, path pattern) of a call or broadcast rule; an absent path is every path."""
     method, _, path = operand.partition("=")[2].partition("@")
     return method or "*", path or "*"
+
+
+def _narrower(mine: str, other: str, covers: Callable[[str, str], bool]) -> str | None:
+    """The one of two patterns that the other covers."""
+    if covers(mine, other):
+        return other
+    return mine if covers(other, mine) else None
 
 
 def _below(name: str, ancestor: str) -> bool:

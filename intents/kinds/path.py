@@ -159,6 +159,8 @@ def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> 
         raise errors.RefusedError("path-refused", f"{what}, which belongs to the running system")
     if any(paths.inside(real, place) for place in host.reserved):
         raise errors.RefusedError("path-refused", f"`{shown}` belongs to intents itself")
+    if paths.inside(real, f"{host.account.home}/.granted"):
+        raise errors.RefusedError("path-refused", f"`{shown}` is where a sandbox shows what lies in ~/.config and such")
     if real in paths.SYSTEM_ROOTS:
         raise errors.RefusedError("path-refused", f"`{shown}` is part of what every sandbox already has")
     if real == host.account.home:
