@@ -25,7 +25,12 @@ def at(where: str, kind: str = "dir", real: str = "", entries: tuple[tuple[str, 
 
 
 def compiled(
-    seen: facts.HostFacts, *, optional: bool = False, granted: bool = True, command: str = "/usr/bin/app", **scope: object
+    seen: facts.HostFacts,
+    *,
+    optional: bool = False,
+    granted: bool = True,
+    command: str = "/usr/bin/app",
+    **scope: object,
 ) -> compiler.Compiled:
     """One intent, granted or denied, compiled."""
     intent = model.Intent(id="it", scope=kinds.from_data(scope), optional=optional, reason="r", if_denied="d")
