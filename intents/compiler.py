@@ -21,15 +21,16 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     An optional intent that this host cannot give is withheld and reported; a required one stops the launch.
     """
     _refuse_missing(grant)
-    ops: list[sandbox.Op] = list(base.ops(grant.vetted, host))
+    given: dict[str, list[sandbox.Op]] = {}
     withheld: list[tuple[str, errors.IntentError]] = []
-    for verdict in sorted(grant.verdicts, key=lambda verdict: verdict.intent.id):
+    for verdict in grant.verdicts:
         try:
-            ops += [op for scope in verdict.granted for op in scope.ops(host, verdict.intent.id)]
+            given[verdict.intent.id] = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
             withheld.append((verdict.intent.id, error))
+    ops = [*base.ops(grant.vetted, host), *(op for name in sorted(given) for op in given[name])]
     ops.extend(_program(grant.vetted.manifest.app, host, ops))
     return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
 
