@@ -60,6 +60,9 @@ def test_a_program_that_somebody_else_may_change_is_not_found(tmp_path: pathlib.
     tmp_path.chmod(0o777)
     assert programs.find("tool", (str(tmp_path),)) == ""
     tmp_path.chmod(0o755)
+    os.chown(tmp_path, peers.NOBODY, peers.NOBODY)
+    assert programs.find("tool", (str(tmp_path),)) == ""
+    os.chown(tmp_path, 0, 0)
     os.chown(path, peers.NOBODY, peers.NOBODY)
     assert programs.find("tool", (str(tmp_path),)) == ""
     path.unlink()
