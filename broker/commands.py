@@ -1,4 +1,4 @@
-"""What ``intent-ctl`` changes: grant, revoke, forget, stop (SPEC §11.2; docs/cli.md has the JSON)."""
+"""What ``intent-ctl`` changes: grant, revoke, forget, stop (SPEC §11.2; ``ctl`` documents the JSON)."""
 
 import re
 from collections.abc import Sequence

@@ -16,8 +16,11 @@ from intents import errors
 
 Options = argparse.Namespace
 Argument = tuple[str, dict[str, Any]]  # a name or flag, and the keywords of add_argument()
-Command = tuple[str, str, Callable[[Options], known.Report], tuple[Argument, ...]]
+Command = tuple[str, str, str, Callable[[Options], known.Report], tuple[Argument, ...]]
 
+_STATUS = """Exit status: 0; 1 for an error or a negative result; 2 for a command line not understood. With --json,
+standard output holds one JSON document whose keys each command's help lists, null where there is nothing; an error is
+{error: {code, message, subject, hint, exit_status}}. Times are seconds since the epoch."""
 _EVENTS = 50  # that the log shows unless told otherwise
 
 
@@ -56,7 +59,8 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     import intents
 
-    top = _Parser(prog="intent-ctl", description="See and change what your apps may do.", allow_abbrev=False)
+    about = "See and change what your apps may do."
+    top = _Parser(prog="intent-ctl", description=about, epilog=_STATUS, allow_abbrev=False)
     top.add_argument("--version", action="version", version=f"intent-ctl {intents.VERSION}")
     group = top.add_subparsers(metavar="COMMAND", required=True)
     _add(group, _COMMANDS)
@@ -66,10 +70,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(group: "argparse._SubParsersAction[Any]", table: tuple[Command, ...]) -> None:
-    for name, words, run, arguments in table:
-        parser = group.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", allow_abbrev=False)
+    for name, words, keys, run, arguments in table:
+        about = f"{words[0].upper()}{words[1:]}."
+        parser = group.add_parser(name, help=words, description=about, epilog=f"JSON: {keys}", allow_abbrev=False)
         parser.set_defaults(run=run)
-        parser.add_argument("--json", action="store_true", help="print one JSON document (docs/cli.md)")
+        parser.add_argument("--json", action="store_true", help="print one JSON document, as below")
         for argument, keywords in arguments:
             parser.add_argument(argument, **keywords)
 
@@ -103,23 +108,40 @@ def _serial(text: str) -> int:
     return int(text)
 
 
+_APP: Argument = ("app", {"metavar": "APP", "help": "an app id, an alias or a manifest file"})
+_RUNNING = "[{app, lineage, pid, sandbox_pid, started}]"
+_DECISION = "{seq, intent, effect, asked, granted, span, until, at, source}"
+_ERROR = "{code, message, subject, hint, exit_status}"
+_PIN = "{app, lineage, fingerprint, serial, digest, since}"
+
+
 def _flag(name: str, words: str) -> Argument:
     return name, {"action": "store_true", "help": words}
 
-
-_APP: Argument = ("app", {"metavar": "APP", "help": "an app id, an alias or a manifest file"})
 
 _COMMANDS: tuple[Command, ...] = (
     (
         "list",
         "list the apps you decided about",
+        "{apps: [{app, name, version, aliases, manifest, lineage, current, allowed, partly, denied, open, unanswered,"
+        f" last_used, running, trouble: {_ERROR}}}]}}; allowed, partly, denied and open hold intent ids",
         lambda o: views.list_apps(_here(), everything=o.all),
         (_flag("--all", "and every app of the catalogs, with its aliases"),),
     ),
-    ("show", "show what an app may do, why, and for how long", lambda o: views.show(_here(), o.app), (_APP,)),
+    (
+        "show",
+        "show what an app may do, why, and for how long",
+        "{app, name, version, aliases, manifest, serial, command, lineage, trust, fingerprint, last_used, unanswered,"
+        f" unreadable, pin: {_PIN}, trouble and would_not_start: {_ERROR}, running: {_RUNNING}, unused: [{_DECISION}],"
+        " intents: [{intent, scope, optional, state, because, granted, denied, open, risk, allows, notes, withheld,"
+        f" reason, if_denied, decisions: [{_DECISION}]}}]}}; state is allowed, partly, denied or open",
+        lambda o: views.show(_here(), o.app),
+        (_APP,),
+    ),
     (
         "grant",
         "allow intents of an app",
+        f"{{app, lineage, granted: [{{intent, scope, risk, span, until, withheld}}], pinned, running: {_RUNNING}}}",
         lambda o: commands.grant(_here(), o.app, o.intents, o.span, o.confirm),
         (
             _APP,
@@ -141,28 +163,32 @@ _COMMANDS: tuple[Command, ...] = (
     (
         "revoke",
         "deny intents of an app, or all, for good",
+        f"{{app, lineage, denied, running: {_RUNNING}}}",
         lambda o: commands.revoke(_here(), o.app, o.intents),
         (_APP, ("intents", {"metavar": "INTENT", "nargs": "*", "help": "all unless named"})),
     ),
     (
         "forget",
         "let no decision about an app count any more: it asks again",
+        f"{{app, forgotten, removed, running: {_RUNNING}}}",
         lambda o: commands.forget(_here(), o.app, data=o.data),
         (_APP, _flag("--data", "and remove what it kept in its private directories")),
     ),
     (
         "log",
         "show what happened, newest last",
+        "{events: [{seq, at, what, app, lineage, body}]}; body depends on what (docs/journal.md)",
         lambda o: views.log(_here(), o.app, o.limit),
         (
             ("app", {"metavar": "APP", "nargs": "?", "help": "of this app alone"}),
             ("--limit", {"metavar": "N", "type": _limit, "default": _EVENTS, "help": f"how many; else {_EVENTS}"}),
         ),
     ),
-    ("ps", "list what runs", lambda o: views.ps(_here()), ()),
+    ("ps", "list what runs", f"{{instances: {_RUNNING}}}", lambda o: views.ps(_here()), ()),
     (
         "stop",
         "ask running apps to end",
+        f"{{stopped: {_RUNNING}}}",
         lambda o: commands.stop(_here(), o.app, kill=o.kill),
         (
             ("app", {"metavar": "APP|PID", "help": "every instance of an app, or the one with this number"}),
@@ -172,23 +198,32 @@ _COMMANDS: tuple[Command, ...] = (
     (
         "doctor",
         "say what this machine can enforce",
+        "{findings: [{name, status, sentence, fix}]}, or {set_aside}",
         _doctor,
         (_flag("--new-journal", "set a journal aside that cannot be used, and begin an empty one"),),
     ),
 )
 
 _TRUST: tuple[Command, ...] = (
-    ("list", "list the publishers you agreed to", lambda o: publishers.list_pins(_here()), ()),
-    ("show", "show who publishes an app", lambda o: publishers.show(_here(), o.app), (_APP,)),
+    ("list", "list the publishers you agreed to", f"{{pins: [{_PIN}]}}", lambda o: publishers.list_pins(_here()), ()),
+    (
+        "show",
+        "show who publishes an app",
+        f"{{app, pin: {_PIN}, manifest: {{path, fingerprint, serial}}, trust, lineage, trouble: {_ERROR}}}",
+        lambda o: publishers.show(_here(), o.app),
+        (_APP,),
+    ),
     (
         "accept",
         "agree to the key of an app before it is started",
+        "{app, lineage, fingerprint, changed}",
         lambda o: publishers.accept(_here(), o.app, o.fingerprint),
         (_APP, ("fingerprint", {"metavar": "FINGERPRINT", "help": "SHA256:… as ssh-keygen -l shows it"})),
     ),
     (
         "rekey",
         "agree to another key, or an older manifest, of the same publisher",
+        "{app, changes, decisions, applied}; changes holds what: [then, now]",
         lambda o: publishers.rekey(_here(), o.app, o.fingerprint, o.serial),
         (
             _APP,

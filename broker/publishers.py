@@ -1,4 +1,4 @@
-"""``intent-ctl trust``: whose manifests count (SPEC §7; docs/cli.md has the JSON).
+"""``intent-ctl trust``: whose manifests count (SPEC §7; ``ctl`` documents the JSON).
 
 A pin stands for (app id, lineage). Agreeing to another key by ``rekey`` says that it is the same publisher: the pinned
 lineage stays, and with it every decision and the app's data, as ``trust.vet`` then finds them. Only a pin that no key
@@ -18,7 +18,8 @@ def list_pins(at: known.Here) -> known.Report:
     with journal.Journal.open(at.places) as book:
         pins = book.pins()
     lines = [f"{pin.app_id}  {_pin_words(pin)}" for pin in pins]
-    return known.Report(data={"pins": [asdict(pin) for pin in pins]}, lines=tuple(lines) or ("Nobody is remembered.",))
+    data = {"pins": [views.pin_data(pin) for pin in pins]}
+    return known.Report(data=data, lines=tuple(lines) or ("Nobody is remembered.",))
 
 
 def show(at: known.Here, name: str) -> known.Report:
@@ -29,7 +30,7 @@ def show(at: known.Here, name: str) -> known.Report:
     vetted = found.delta.vetted if found.delta else None
     data = {
         "app": found.app_id,
-        "pin": asdict(pin) if pin else None,
+        "pin": views.pin_data(pin),
         "manifest": _signed(found.app),
         "trust": vetted.trust.value if vetted else None,
         "lineage": found.lineage or None,
@@ -92,7 +93,7 @@ def rekey(at: known.Here, name: str, fingerprint: str | None, serial: int | None
     data = {"app": found.app_id, "changes": changes, "decisions": count, "applied": applied}
     lines = [f"{found.app_id}: {what} {then} becomes {now}" for what, (then, now) in changes.items() if then != now]
     lines += [f"{found.app_id}: other contents under the serial {pin.serial}"] if new.serial == pin.serial else []
-    if new.lineage == pin.lineage:
+    if "fingerprint" in changes and new.lineage == pin.lineage:
         lines.append(f"{count} decisions and the app's data go over to it.")
     options = [f"--{what} {now}" for what, (_, now) in changes.items() if what in named]
     again = f"Nothing is changed. Compare with what its publisher says; then intent-ctl trust rekey {found.app_id}"

@@ -1,4 +1,4 @@
-"""What ``intent-ctl`` shows and does not change: list, show, log, ps (SPEC §11.2; docs/cli.md has the JSON)."""
+"""What ``intent-ctl`` shows and does not change: list, show, log, ps (SPEC §11.2; ``ctl`` documents the JSON)."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -53,6 +53,14 @@ def decision_data(decision: model.Decision) -> dict[str, object]:
         "at": decision.at,
         "source": decision.source,
     }
+
+
+def pin_data(pin: model.Pin | None) -> dict[str, object] | None:
+    """A remembered publisher as JSON: app, lineage, fingerprint, serial, digest, since."""
+    if pin is None:
+        return None
+    data = asdict(pin)
+    return {"app": data.pop("app_id"), **data}
 
 
 def list_apps(at: known.Here, *, everything: bool) -> known.Report:
@@ -164,7 +172,7 @@ def show(at: known.Here, name: str) -> known.Report:
         "lineage": found.lineage or None,
         "trust": found.delta.vetted.trust.value if found.delta else None,
         "fingerprint": found.app.key.fingerprint if found.app and found.app.key else None,
-        "pin": asdict(pin) if pin else None,
+        "pin": pin_data(pin),
         "trouble": errors.as_data(found.trouble) if found.trouble else None,
         "intents": intents,
         "unused": [decision_data(decision) for decision in unused],

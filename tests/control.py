@@ -5,8 +5,12 @@ import json
 import os
 import pathlib
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from unittest import mock
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from broker import ctl, journal
 from intents import model, sign
@@ -14,8 +18,31 @@ from tests.real import world
 
 APP = world.APP
 NETWORK = {"kind": "network", "scope": "host"}
-DNS = {"kind": "dns", "scope": "any"}
 NOTES = {"kind": "path", "place": "home/Notes", "access": "read"}
+MANIFEST = world.manifest(["/bin/true"], {"net": NETWORK, "notes": NOTES})
+REPOSITORY_KEY = (world.ROOT / "tests" / "keys" / "repository").read_bytes()
+OTHER_KEY = world.KEY.read_bytes()
+
+
+@contextmanager
+def home() -> Iterator[world.World]:
+    """A world where nothing was decided, with an app whose publisher the user agreed to."""
+    with world.world() as made:
+        (made.home / "Notes").mkdir()
+        made.install(MANIFEST)
+        yield made
+
+
+def new_key() -> bytes:
+    """A private key that nobody has seen before."""
+    return ed25519.Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+
+
+def fingerprint(private_key: bytes) -> str:
+    """How a key is shown."""
+    return sign.verify(b"x", sign.sign(b"x", private_key, None)).fingerprint
 
 
 def run(where: world.World, *words: str) -> tuple[int, str, str]:
@@ -31,6 +58,14 @@ def run(where: world.World, *words: str) -> tuple[int, str, str]:
         status = ctl.main()
     out.seek(0)
     return status, out.read(), err.getvalue()
+
+
+def helped(*words: str) -> str:
+    """The help of a command."""
+    out = io.StringIO()
+    with mock.patch.object(sys, "argv", ["intent-ctl", *words, "--help"]), redirect_stdout(out), suppress(SystemExit):
+        ctl.main()
+    return out.getvalue()
 
 
 def done(where: world.World, *words: str) -> str:

@@ -2,45 +2,26 @@
 
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from broker import app as apps
 from broker import history, journal, plans, state
-from intents import model, sign
+from intents import model
 from tests import control
 from tests.conftest import must_work
-from tests.control import APP, NETWORK, NOTES
+from tests.control import APP, MANIFEST, NETWORK, NOTES, OTHER_KEY
 from tests.real import world
-
-MANIFEST = world.manifest(["/bin/true"], {"net": NETWORK, "notes": NOTES})
-REPOSITORY_KEY = (world.ROOT / "tests" / "keys" / "repository").read_bytes()
-OTHER_KEY = (world.ROOT / "tests" / "keys" / "other").read_bytes()
 
 
 @pytest.fixture
 def home() -> Iterator[world.World]:
     """A world where nothing was decided, with an app whose publisher the user agreed to."""
-    with world.world() as made:
-        (made.home / "Notes").mkdir()
-        made.install(MANIFEST)
+    with control.home() as made:
         yield made
-
-
-def new_key() -> bytes:
-    """A private key that nobody has seen before."""
-    return ed25519.Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-
-
-def fingerprint(private_key: bytes) -> str:
-    """How a key is shown."""
-    return sign.verify(b"x", sign.sign(b"x", private_key, None)).fingerprint
 
 
 # grant
@@ -113,14 +94,14 @@ def test_what_this_host_cannot_give_now_is_stored_and_said(home: world.World) ->
 
 
 def test_a_grant_to_somebody_new_pins_and_says_so(home: world.World) -> None:
-    key = new_key()
+    key = control.new_key()
     text = world.manifest(["/bin/true"], {"net": NETWORK}, app_id="org.example.New")
     control.publish(home, text, key, "org.example.New")
     assert control.code(home, "grant", "org.example.New", "net") == "not-confirmed", "a new publisher raises the risk"
     assert "org.example.New" not in control.done(home, "trust", "list")
     out = control.done(home, "grant", "org.example.New", "net", "--confirm", "net")
-    assert f"From now on org.example.New belongs to {fingerprint(key)}." in out
-    assert f"org.example.New  {fingerprint(key)}" in control.done(home, "trust", "list")
+    assert f"From now on org.example.New belongs to {control.fingerprint(key)}." in out
+    assert f"org.example.New  {control.fingerprint(key)}" in control.done(home, "trust", "list")
 
 
 def test_plans_are_gone_before_a_decision_is_there(home: world.World) -> None:
@@ -274,6 +255,30 @@ def test_an_alias_changes_one_app_only(home: world.World) -> None:
 # Command line
 
 
+def keys(document: object) -> set[str]:
+    """Every key of a JSON document, at any depth."""
+    if isinstance(document, list):
+        return set().union(*map(keys, document))
+    return set(document).union(*map(keys, document.values())) if isinstance(document, dict) else set()
+
+
+def test_help_names_every_key_of_the_json(home: world.World) -> None:
+    control.done(home, "grant", APP, "notes")
+    commands = [
+        ["list", "--all"], ["show", APP], ["grant", APP, "net"], ["revoke", APP, "net"], ["log"], ["ps"], ["show", APP],
+        ["trust", "list"], ["trust", "show", APP], ["trust", "accept", APP, control.fingerprint(OTHER_KEY)], ["doctor"],
+        ["trust", "rekey", APP], ["forget", APP, "--data"],
+    ]  # fmt: skip
+    scopes = {"kind", "place", "access"}
+    for words in commands:
+        status, out, _ = control.run(home, *words, "--json")
+        found = keys(json.loads(out))
+        assert "error" not in found and status == (1 if words == ["doctor"] and status else 0)
+        told = control.helped(*(word for word in words[:2] if word.isalpha()))
+        unnamed = found - set(re.findall(r"[a-z_]+", told[told.index("JSON: ") :])) - scopes
+        assert words == ["log"] or not unnamed, words
+
+
 @pytest.mark.parametrize("words", [[], ["frob"], ["grant", APP], ["list", "--al"], ["trust"], ["stop"]])
 def test_a_wrong_command_line_is_status_2(home: world.World, words: list[str]) -> None:
     status, out, err = control.run(home, *words)
@@ -291,83 +296,6 @@ def test_an_unusable_journal_is_said_and_can_be_set_aside(home: world.World) -> 
     moved = control.data(home, "doctor", "--new-journal")["set_aside"]
     assert isinstance(moved, list) and moved
     assert control.done(home, "list") == "Nothing is decided yet.\n"
-
-
-# trust
-
-
-def test_accept_wants_the_whole_key(home: world.World) -> None:
-    key = new_key()
-    control.publish(home, world.manifest(["/bin/true"], app_id="org.example.New"), key, "org.example.New")
-    right = fingerprint(key)
-    for wrong in (right[:-1], right.lower(), right + "=", "SHA256:", ""):
-        assert control.code(home, "trust", "accept", "org.example.New", wrong) == "wrong-publisher"
-    assert control.data(home, "trust", "show", "org.example.New")["pin"] is None
-    assert "from now on" in control.done(home, "trust", "accept", "org.example.New", right)
-    assert "as before" in control.done(home, "trust", "accept", "org.example.New", right)
-    assert control.data(home, "trust", "show", "org.example.New")["trust"] == "pinned"
-
-
-def test_another_key_is_agreed_to_only_by_its_name(home: world.World) -> None:
-    control.done(home, "grant", APP, "notes")
-    key = new_key()
-    control.publish(home, MANIFEST.replace("serial = 1", "serial = 2"), key)
-    for words in (["grant", APP, "net"], ["trust", "accept", APP, fingerprint(key)]):
-        assert control.code(home, *words) == "key-changed"
-    before = control.data(home, "trust", "list")
-    looked = control.data(home, "trust", "rekey", APP)
-    assert looked["applied"] is False and looked["decisions"] == 1
-    assert looked["changes"] == {"fingerprint": [fingerprint(OTHER_KEY), fingerprint(key)]}
-    assert f"--fingerprint {fingerprint(key)}" in control.done(home, "trust", "rekey", APP)
-    assert control.code(home, "trust", "rekey", APP, "--fingerprint", fingerprint(OTHER_KEY)) == "wrong-publisher"
-    assert control.data(home, "trust", "rekey", APP, "--serial", "2")["applied"] is False
-    assert control.data(home, "trust", "list") == before
-    control.done(home, "trust", "rekey", APP, "--fingerprint", fingerprint(key))
-    assert control.states(home) == {"net": "open", "notes": "allowed"}, "the same publisher: its decisions stay"
-    assert "needs no other key" in control.done(home, "trust", "rekey", APP)
-
-
-def test_an_older_manifest_is_agreed_to_only_by_its_serial(home: world.World) -> None:
-    home.install(MANIFEST.replace("serial = 1", "serial = 5"))
-    control.publish(home, MANIFEST, OTHER_KEY)
-    assert control.code(home, "grant", APP, "notes") == "serial-rollback"
-    assert control.data(home, "trust", "rekey", APP, "--fingerprint", fingerprint(OTHER_KEY))["applied"] is False
-    assert control.code(home, "trust", "rekey", APP, "--serial", "5") == "wrong-publisher"
-    assert control.data(home, "trust", "rekey", APP, "--serial", "1")["applied"] is True
-    control.done(home, "grant", APP, "notes")
-
-
-def test_another_key_and_an_older_manifest_are_both_named(home: world.World) -> None:
-    home.install(MANIFEST.replace("serial = 1", "serial = 5"))
-    key = new_key()
-    control.publish(home, MANIFEST, key)
-    assert control.data(home, "trust", "rekey", APP, "--fingerprint", fingerprint(key))["applied"] is False
-    assert control.data(home, "trust", "rekey", APP, "--serial", "1")["applied"] is False
-    options = ("--serial", "1", "--fingerprint", fingerprint(key))
-    assert control.data(home, "trust", "rekey", APP, *options)["applied"] is True
-
-
-def test_a_key_inherits_nothing_from_a_catalog(home: world.World) -> None:
-    app = home.load()
-    now = state.clock(home.places)
-    with journal.Journal.open(home.places) as book:
-        nobody = model.Pin(app_id=APP, lineage="0" * 16, fingerprint="", serial=0, digest="", since=now.wall)
-        life = model.Life(span=model.Lifespan.FOREVER)
-        scope = app.manifest.intents[0].scope
-        decision = model.Decision(intent_id="net", asked=scope, granted=scope, life=life, objects=(), source="prompt")
-        book.record(now, [history.rekeyed(nobody), history.decided(APP, "0" * 16, decision)])
-    assert control.code(home, "grant", APP, "notes") == "key-changed"
-    control.done(home, "trust", "rekey", APP, "--fingerprint", fingerprint(OTHER_KEY))
-    assert control.states(home) == {"net": "open", "notes": "open"}
-
-
-@pytest.mark.parametrize(("key", "expected"), [(None, "signature-missing"), (REPOSITORY_KEY, "unsigned")])
-def test_what_nobody_signed_cannot_be_agreed_to(home: world.World, key: bytes | None, expected: str) -> None:
-    control.publish(home, MANIFEST.replace("serial = 1", "serial = 2"), key)
-    accept = ["trust", "accept", APP, fingerprint(REPOSITORY_KEY)]
-    for words in (["grant", APP, "net"], ["trust", "rekey", APP], accept):
-        assert control.code(home, *words) == expected
-    assert "trouble" in control.done(home, "trust", "show", APP)
 
 
 def test_the_launch_agrees_with_what_was_granted(home: world.World) -> None:
