@@ -47,6 +47,8 @@ def main() -> int:
             sys.stderr.write("\n".join(map(wording.clean, lines)) + "\n")
     except KeyboardInterrupt:
         return 130
+    if sys.stdout is None:  # closed by whoever started us
+        return status
     try:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.stdout.write(f"{said}\n" if said else "")

@@ -4,6 +4,8 @@ import json
 import pathlib
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -285,6 +287,20 @@ def test_a_wrong_command_line_is_status_2(home: world.World, words: list[str]) -
     assert (status, out) == (2, "") and "[usage]" in err
     status, out, err = control.run(home, *words, "--json")
     assert (status, err) == (2, "") and json.loads(out)["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize("ending", ["| :", ">&-"])
+def test_it_is_no_error_when_nobody_listens(home: world.World, ending: str) -> None:
+    program = f"from broker import ctl, state; state._home = lambda _: {str(home.home)!r}; raise SystemExit(ctl.main())"
+    line = f'"$0" -c "$1" list --all --json {ending}; echo "$?"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", line, sys.executable, program],
+        env={**home.environ, "PYTHONPATH": str(world.ROOT)},
+        capture_output=True,
+        timeout=world.LIMIT,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
 
 
 def test_an_unusable_journal_is_said_and_can_be_set_aside(home: world.World) -> None:
