@@ -298,8 +298,13 @@ def _open_socket(_home: pathlib.Path) -> None:
 
 
 def _become_home(home: pathlib.Path) -> None:
-    (home / "dir").rename(home / "old")
-    (home / "dir").symlink_to(".")
+    (home / "sound").rmdir()
+    (home / "sound").symlink_to(".")
+
+
+def _move_local(home: pathlib.Path) -> None:
+    (home / ".local").unlink()
+    (home / ".local").symlink_to("dir")
 
 
 CHANGES: dict[str, tuple[Change, tuple[model.Scope, ...]]] = {
@@ -310,8 +315,9 @@ CHANGES: dict[str, tuple[Change, tuple[model.Scope, ...]]] = {
     "the target of a link changes": (_point_elsewhere, ()),
     "something new lies in the home": (lambda home: (home / "new").touch(), (wants("home"),)),
     "user directories are configured": (_configure, ()),
-    "a default user directory appears": (lambda home: (home / "Music").mkdir(), ()),
+    "a default user directory appears": (lambda home: (home / "Videos").mkdir(), ()),
     "a user directory becomes the home": (_become_home, ()),
+    "what holds the reserved places moves": (_move_local, ()),
     "the configuration directory moves": (_move_configuration, ()),
     "the environment names another cache": (lambda home: os.environ.update(XDG_CACHE_HOME=f"{home}/dir"), ()),
     "the environment names another state directory": (lambda home: os.environ.update(XDG_STATE_HOME=f"{home}/dir"), ()),
@@ -329,8 +335,11 @@ def test_a_change_of_what_was_consulted_is_noticed(
     home: pathlib.Path, change: Change, extra: tuple[model.Scope, ...]
 ) -> None:
     (home / "dir").mkdir()
-    (home / "Pictures").symlink_to("dir")
+    (home / "sound").mkdir()
+    (home / "local").mkdir()
+    (home / ".local").symlink_to("local")
     (home / ".config").mkdir()
+    (home / ".config" / "user-dirs.dirs").write_text('XDG_MUSIC_DIR="$HOME/sound"\n')
     (home / "link").symlink_to("dir")
     os.environ["WAYLAND_DISPLAY"] = "wayland-1"
     asked = (wants("home/dir"), wants("home/absent"), wants("home/link"), *extra)
@@ -477,9 +486,11 @@ def x_server(directory: pathlib.Path) -> Iterator[str]:
     quiet = subprocess.DEVNULL
     with subprocess.Popen(argv, pass_fds=[theirs], cwd=directory, stdin=quiet, stdout=quiet, stderr=quiet) as server:
         os.close(theirs)
-        with open(ours) as number:
-            yield number.readline().strip()
-        server.terminate()
+        try:
+            with open(ours) as number:
+                yield number.readline().strip()
+        finally:
+            server.terminate()
 
 
 @pytest.mark.real
