@@ -35,7 +35,7 @@ class PathFact:
 
     path: absolute, as the place resolves; real: canonical, all links followed (for an absent one: the canonical
     parent plus the rest, or empty if that cannot be told); kind: dir, file, absent, other or unreadable;
-    entries: the children (name, kind) of the home directory and of each ancestor of a reserved place, else empty.
+    owner: a user id, -1 when nothing is there; entries: the children (name, kind) of the home directory, else empty.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""What the host is seen to be, and that the guards notice every change of what was seen (SPEC §9.1, §10.2)."""
+"""What the host is seen to be: paths, user directories, displays, buses, and as a record (SPEC §9.1)."""
 
 import dataclasses
 import json
@@ -8,80 +8,21 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from broker import guards, host, launch, programs, state, userdirs
-from intents import errors, facts, model, paths
-from intents.kinds import dbus, display, path
+from broker import host, userdirs
+from intents import errors, facts, paths
+from tests import machine
 from tests.conftest import must_work
 from tests.real import peers
-
-PROGRAM = "/usr/bin/env"
 
 
 @pytest.fixture
 def home(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pathlib.Path]:
-    """A home directory of ours, in the user database and with nothing in the environment that leads elsewhere."""
-    before = dict(os.environ)
-    found = tmp_path / "home"
-    found.mkdir(mode=0o700)
-    entry = list(pwd.getpwuid(os.geteuid()))
-    entry[5] = str(found)
-    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: pwd.struct_passwd(entry))
-    for name in [name for name in os.environ if name.startswith(("XDG_", "DBUS_", "WAYLAND_", "DISPLAY", "XAUTH"))]:
-        monkeypatch.delenv(name)
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    yield found
-    os.environ.clear()
-    os.environ.update(before)
-
-
-def manifest(*scopes: model.Scope, program: str = PROGRAM) -> model.Manifest:
-    """One that asks for ``scopes``."""
-    asked = [
-        model.Intent(id=f"i{number}", scope=scope, optional=True, reason="why", if_denied="less")
-        for number, scope in enumerate(scopes)
-    ]
-    app = model.App(
-        id="org.example.App",
-        name="App",
-        version="1",
-        serial=1,
-        command=(program,),
-        interface="terminal",
-        aliases=(),
-        packages=(),
-    )
-    return model.Manifest(app=app, intents=tuple(asked), digest="0" * 64)
-
-
-def wants(place: str, access: str = "read") -> path.Path:
-    return path.Path(place=paths.parse_place(place), access=access)
-
-
-WAYLAND = display.Display(protocol="wayland")
-X11 = display.Display(protocol="x11-host")
-SESSION = dbus.Dbus.read({"bus": "session", "talk": ["org.example.Service"]})
-
-
-def look(*scopes: model.Scope, program: str = PROGRAM) -> host.Looked:
-    return host.look(manifest(*scopes, program=program), os.environ, state.places(os.environ, os.geteuid()))
-
-
-def fact(looked: host.Looked, where: pathlib.Path | str) -> facts.PathFact:
-    found = looked.facts.path(str(where))
-    assert found is not None
-    return found
-
-
-def hold(looked: host.Looked) -> bool:
-    """What the executor says of the guards."""
-    return launch.holds(tuple(os.fsencode(part) for guard in looked.guards for part in guard))
+    yield from machine.account(tmp_path, monkeypatch)
 
 
 @contextmanager
@@ -105,8 +46,8 @@ def test_paths_are_what_they_are(home: pathlib.Path) -> None:
     (home / "loop").symlink_to("loop")
     os.mkfifo(home / "pipe")
     names = ("dir", "file", "link", "dangling", "loop", "pipe", "absent", "file/below", "link/new")
-    looked = look(*(wants(f"home/{name}") for name in names))
-    found = {name: (fact(looked, home / name).kind, fact(looked, home / name).real) for name in names}
+    looked = machine.look(*(machine.wants(f"home/{name}") for name in names))
+    found = {name: (machine.fact(looked, home / name).kind, machine.fact(looked, home / name).real) for name in names}
     assert found == {
         "dir": ("dir", f"{home}/dir"),
         "file": ("file", f"{home}/file"),
@@ -118,9 +59,9 @@ def test_paths_are_what_they_are(home: pathlib.Path) -> None:
         "file/below": ("absent", ""),
         "link/new": ("absent", f"{home}/dir/new"),
     }
-    assert fact(looked, home / "dir").owner == os.geteuid()
-    assert fact(looked, PROGRAM).kind == "file"
-    assert hold(looked)
+    assert machine.fact(looked, home / "dir").owner == os.geteuid()
+    assert machine.fact(looked, machine.PROGRAM).kind == "file"
+    assert machine.hold(looked)
 
 
 def test_what_may_not_be_looked_at_is_unreadable(home: pathlib.Path) -> None:
@@ -144,10 +85,10 @@ def test_only_the_home_is_listed_and_no_link_is_followed(home: pathlib.Path) -> 
     (home / "dir" / "below").mkdir(parents=True)
     (home / odd).touch()
     (home / "link").symlink_to("dir")
-    looked = look(wants("home"), wants("home/dir"))
-    assert set(fact(looked, home).entries) == {(odd, "file"), ("dir", "dir"), ("link", "link")}
-    assert fact(looked, home / "dir").entries == ()
-    assert hold(looked)
+    looked = machine.look(machine.wants("home"), machine.wants("home/dir"))
+    assert set(machine.fact(looked, home).entries) == {(odd, "file"), ("dir", "dir"), ("link", "link")}
+    assert machine.fact(looked, home / "dir").entries == ()
+    assert machine.hold(looked)
 
 
 def test_a_home_behind_a_link_is_known_by_its_real_name(
@@ -157,7 +98,7 @@ def test_a_home_behind_a_link_is_known_by_its_real_name(
     entry = list(pwd.getpwuid(os.geteuid()))
     entry[5] = str(tmp_path / "behind")
     monkeypatch.setattr(pwd, "getpwuid", lambda _uid: pwd.struct_passwd(entry))
-    looked = look(wants("home"), wants("xdg-config/a"))
+    looked = machine.look(machine.wants("home"), machine.wants("xdg-config/a"))
     assert looked.facts.account.home == str(home)
     assert dict(looked.facts.directories)["xdg-config"] == f"{home}/.config"
     assert f"{home}/.config/intents" in looked.facts.reserved
@@ -167,7 +108,7 @@ def test_a_home_behind_a_link_is_known_by_its_real_name(
 def test_the_reserved_places_are_canonical_even_before_they_exist(home: pathlib.Path) -> None:
     (home / "elsewhere").mkdir()
     (home / ".config").symlink_to("elsewhere")
-    looked = look()
+    looked = machine.look()
     assert f"{home}/elsewhere/intents" in looked.facts.reserved
     assert {"/etc/intents", "/usr/share/intents", "/var/lib/intents"} <= set(looked.facts.reserved)
     assert all(looked.facts.path(place) for place in looked.facts.reserved)
@@ -176,12 +117,12 @@ def test_the_reserved_places_are_canonical_even_before_they_exist(home: pathlib.
 def test_another_user_in_effect_is_refused(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
     with pytest.raises(errors.HostError) as refused:
-        look()
+        machine.look()
     assert refused.value.code == "unsafe-account"
 
 
 def test_the_system_is_described_as_it_is(home: pathlib.Path) -> None:
-    seen = look().facts
+    seen = machine.look().facts
     for entry in (*seen.system, *seen.etc):
         assert entry.target == (os.readlink(entry.path) if os.path.islink(entry.path) else "")
         assert entry.kind == ("link" if entry.target else "dir" if os.path.isdir(entry.path) else "file")
@@ -226,7 +167,7 @@ def test_user_directories_are_read_as_configured(home: pathlib.Path, text: str, 
     (home / "self").symlink_to(home)
     (home / ".config").mkdir()
     (home / ".config" / "user-dirs.dirs").write_text(text.format(home=home) if "{" in text else text)
-    found = dict(look().facts.directories)
+    found = dict(machine.look().facts.directories)
     assert found.get("xdg-documents") == (f"{home}/{below}" if below else None)
     assert "xdg-videos" not in found
 
@@ -258,167 +199,9 @@ def test_base_directories_follow_the_environment_only_where_it_is_safe(
     home: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", f"{home}/cache")
-    assert dict(look().facts.directories)["xdg-cache"] == f"{home}/cache"
+    assert dict(machine.look().facts.directories)["xdg-cache"] == f"{home}/cache"
     monkeypatch.setenv("XDG_CACHE_HOME", "/tmp/cache")
-    assert dict(look().facts.directories)["xdg-cache"] == f"{home}/.cache"
-
-
-# Guards: whatever was consulted and then changes, the executor notices.
-
-Change = Callable[[pathlib.Path], object]
-
-
-def _replace_by_link(home: pathlib.Path) -> None:
-    (home / "dir").rename(home / "old")
-    (home / "dir").symlink_to("old")
-
-
-def _swap(home: pathlib.Path) -> None:
-    (home / "dir").rename(home / "old")
-    (home / "dir").mkdir()
-
-
-def _configure(home: pathlib.Path) -> None:
-    (home / ".config" / "user-dirs.dirs").write_text('XDG_DOCUMENTS_DIR="$HOME/dir"\n')
-
-
-def _point_elsewhere(home: pathlib.Path) -> None:
-    (home / "link").unlink()
-    (home / "link").symlink_to("/usr")
-
-
-def _move_configuration(home: pathlib.Path) -> None:
-    (home / ".config").rename(home / "moved")
-    (home / ".config").symlink_to("moved")
-
-
-def _open_socket(_home: pathlib.Path) -> None:
-    with socket.socket(socket.AF_UNIX) as late:
-        late.bind(f"{os.environ['XDG_RUNTIME_DIR']}/wayland-1")
-
-
-def _become_home(home: pathlib.Path) -> None:
-    (home / "sound").rmdir()
-    (home / "sound").symlink_to(".")
-
-
-def _move_local(home: pathlib.Path) -> None:
-    (home / ".local").unlink()
-    (home / ".local").symlink_to("dir")
-
-
-CHANGES: dict[str, tuple[Change, tuple[model.Scope, ...]]] = {
-    "a directory that was asked for becomes a link to the same one": (_replace_by_link, ()),
-    "it becomes another directory": (_swap, ()),
-    "it disappears": (lambda home: (home / "dir").rmdir(), ()),
-    "what was absent appears": (lambda home: (home / "absent").mkdir(), ()),
-    "the target of a link changes": (_point_elsewhere, ()),
-    "something new lies in the home": (lambda home: (home / "new").touch(), (wants("home"),)),
-    "user directories are configured": (_configure, ()),
-    "a default user directory appears": (lambda home: (home / "Videos").mkdir(), ()),
-    "a user directory becomes the home": (_become_home, ()),
-    "what holds the reserved places moves": (_move_local, ()),
-    "the configuration directory moves": (_move_configuration, ()),
-    "the environment names another cache": (lambda home: os.environ.update(XDG_CACHE_HOME=f"{home}/dir"), ()),
-    "the environment names another state directory": (lambda home: os.environ.update(XDG_STATE_HOME=f"{home}/dir"), ()),
-    "the environment names no runtime directory": (lambda _home: os.environ.pop("XDG_RUNTIME_DIR"), ()),
-    "the environment names another compositor": (lambda _h: os.environ.update(WAYLAND_DISPLAY="wayland-9"), (WAYLAND,)),
-    "a compositor opens its socket": (_open_socket, (WAYLAND,)),
-    "the environment names another X server": (lambda _home: os.environ.update(DISPLAY=":99"), (X11,)),
-    "the environment names another bus": (lambda _h: os.environ.update(DBUS_SESSION_BUS_ADDRESS="x"), (SESSION,)),
-    "a bus opens its socket": (lambda _home: pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "bus").touch(), (SESSION,)),
-}
-
-
-@pytest.mark.parametrize(("change", "extra"), CHANGES.values(), ids=CHANGES)
-def test_a_change_of_what_was_consulted_is_noticed(
-    home: pathlib.Path, change: Change, extra: tuple[model.Scope, ...]
-) -> None:
-    (home / "dir").mkdir()
-    (home / "sound").mkdir()
-    (home / "local").mkdir()
-    (home / ".local").symlink_to("local")
-    (home / ".config").mkdir()
-    (home / ".config" / "user-dirs.dirs").write_text('XDG_MUSIC_DIR="$HOME/sound"\n')
-    (home / "link").symlink_to("dir")
-    os.environ["WAYLAND_DISPLAY"] = "wayland-1"
-    asked = (wants("home/dir"), wants("home/absent"), wants("home/link"), *extra)
-    looked = look(*asked)
-    assert hold(looked)
-    change(home)
-    assert not hold(looked)
-
-
-def test_what_no_test_can_change_is_guarded_as_well(home: pathlib.Path) -> None:
-    os.environ["WAYLAND_DISPLAY"] = "wayland-1"
-    looked = look(WAYLAND, wants("home/dir"))
-    guarded = {(kind, subject) for kind, subject, _ in looked.guards}
-    assert {("file", "/etc/passwd"), ("file", "/etc/group"), ("file", "/usr/bin/env"), ("real", str(home))} <= guarded
-    assert {("real", place) for place in looked.facts.reserved} <= guarded
-    for entry in (*looked.facts.system, *looked.facts.etc):
-        assert ("link" if entry.kind == "link" else "node", entry.path) in guarded
-    for name in ("bwrap", "xdg-dbus-proxy"):
-        where = programs.find(name)
-        assert {kind for kind, subject in guarded if subject in (where, f"/usr/local/bin/{name}")} == {"file", "absent"}
-    assert ("real", f"{os.environ['XDG_RUNTIME_DIR']}/wayland-1") in guarded
-
-
-def test_a_change_of_what_was_not_consulted_costs_nothing(home: pathlib.Path) -> None:
-    (home / "dir").mkdir()
-    looked = look(wants("home/dir"))
-    (home / "dir" / "inside").touch()
-    (home / "new").touch()
-    os.environ["WAYLAND_DISPLAY"] = "wayland-9"
-    os.environ["DISPLAY"] = ":99"
-    assert hold(looked)
-
-
-def test_a_change_between_guard_and_look_is_seen_or_noticed(
-    home: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards made after the look would hold although something else was seen."""
-    (home / "old").mkdir()
-    (home / "new").mkdir()
-    make = guards.make
-
-    def change_first(kind: str, subject: str, environ: object) -> guards.Guard:
-        if subject == f"{home}/link" and os.readlink(subject) == "old":
-            os.unlink(subject)
-            os.symlink("new", subject)
-        return make(kind, subject, os.environ)
-
-    (home / "link").symlink_to("old")
-    monkeypatch.setattr(guards, "make", change_first)
-    looked = look(wants("home/link"))
-    assert fact(looked, home / "link").real == f"{home}/new" or not hold(looked)
-    assert os.readlink(home / "link") == "new"
-
-
-def test_each_kind_of_guard_is_what_the_executor_checks(tmp_path: pathlib.Path) -> None:
-    file, link, absent = tmp_path / "file", tmp_path / "link", tmp_path / "absent"
-    file.write_text("content\n")
-    link.symlink_to("file")
-    (tmp_path / os.fsdecode(b"caf\xe9")).touch()
-    subjects = {
-        "file": file,
-        "node": tmp_path,
-        "absent": absent,
-        "link": link,
-        "real": link,
-        "env": "HOME",
-        "list": tmp_path,
-        "names": tmp_path,
-        "same": file,
-    }
-    for kind, subject in subjects.items():
-        guard = guards.make(kind, str(subject), os.environ)
-        assert guard[0] == kind
-        assert launch.holds(tuple(os.fsencode(part) for part in guard))
-    assert guards.make("link", str(file), {})[0] == "node"
-    assert guards.make("file", str(absent), {}) == ("absent", str(absent), "")
-    assert guards.make("env", "INTENTS_NOT_SET", {}) == ("env", "INTENTS_NOT_SET", "-")
-    with pytest.raises(KeyError):
-        guards.make("other", str(file), {})
+    assert dict(machine.look().facts.directories)["xdg-cache"] == f"{home}/.cache"
 
 
 # Displays and buses are looked at only for those who ask, and as they really are.
@@ -432,11 +215,11 @@ def test_nobody_speaks_to_a_compositor_for_an_app_without_windows(
     with peers.peer(where, visits.append) as address:
         monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-1")
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", f"unix:path={address}")
-        assert look(X11, wants("home")).facts.wayland is None
+        assert machine.look(machine.X11, machine.wants("home")).facts.wayland is None
         assert visits == []
-        assert look(WAYLAND).facts.wayland is None  # it hangs up: no compositor
+        assert machine.look(machine.WAYLAND).facts.wayland is None  # it hangs up: no compositor
         assert len(visits) == 1
-        assert look(SESSION).facts.buses == ()
+        assert machine.look(machine.SESSION).facts.buses == ()
         assert len(visits) == 2
 
 
@@ -448,18 +231,23 @@ def test_a_real_compositor_and_a_real_bus_are_seen(
     services.mkdir(parents=True)
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path / "share"))
     address = f"unix:path={os.environ['XDG_RUNTIME_DIR']}/bus"
+
+    def seen() -> host.Looked | None:
+        found = machine.look(machine.WAYLAND, machine.SESSION)
+        return found if found.facts.buses and found.facts.wayland else None
+
     with peers.sway() as compositor, peers.message_bus(tmp_path, address, {"org.example.Service": "/bin/false"}):
         monkeypatch.setenv("WAYLAND_DISPLAY", str(compositor))
-        looked = peers.eventually(lambda: found if (found := look(WAYLAND, SESSION)).facts.buses else None, "the bus")
+        looked = peers.eventually(seen, "the bus")
         assert looked.facts.wayland is not None
         assert looked.facts.wayland.socket == str(compositor)
         assert "xdg_wm_base" in looked.facts.wayland.globals
         expected = facts.Bus(name="session", address=address, activatable=("org.example.Service",), owned=())
         assert looked.facts.buses == (expected,)
-        assert hold(looked)
+        assert machine.hold(looked)
         (services / "org.example.Late.service").write_text("")  # an activatable name more
-        assert not hold(looked)
-    again = look(WAYLAND, SESSION)
+        assert not machine.hold(looked)
+    again = machine.look(machine.WAYLAND, machine.SESSION)
     assert (again.facts.wayland, again.facts.buses) == (None, ())
 
 
@@ -502,28 +290,28 @@ def test_a_real_x_server_is_seen(
         expected = facts.X11(display=int(number), socket=where, abstract=True, authority="")
         for name in (f":{number}", f":{number}.0", f"unix:{number}"):
             monkeypatch.setenv("DISPLAY", name)
-            assert look(X11).facts.x11 == expected
+            assert machine.look(machine.X11).facts.x11 == expected
         assert f"@{where}" in host.abstract_sockets()
         (home / ".Xauthority").touch()
-        assert look(X11).facts.x11 == dataclasses.replace(expected, authority=f"{home}/.Xauthority")
-        looked = look(X11)
-        assert hold(looked)
+        assert machine.look(machine.X11).facts.x11 == dataclasses.replace(expected, authority=f"{home}/.Xauthority")
+        looked = machine.look(machine.X11)
+        assert machine.hold(looked)
         (home / ".Xauthority").unlink()
-        assert not hold(looked)
+        assert not machine.hold(looked)
         foreign = tmp_path / "foreign"
         foreign.touch()
         if os.geteuid() == 0:
             os.chown(foreign, peers.NOBODY, peers.NOBODY)
         for authority in ("/etc", "/etc/hosts" if os.geteuid() else str(foreign)):
             monkeypatch.setenv("XAUTHORITY", authority)
-            assert look(X11).facts.x11 == expected  # no file, or not ours
+            assert machine.look(machine.X11).facts.x11 == expected  # no file, or not ours
         for name in ("", f"localhost:{number}", f"host:{number}", f":{number}x", ":-1", where):
             monkeypatch.setenv("DISPLAY", name)
-            assert look(X11).facts.x11 is None
+            assert machine.look(machine.X11).facts.x11 is None
         monkeypatch.setenv("DISPLAY", f":{number}")
-        looked = look(X11)
-    assert look(X11).facts.x11 is None
-    assert not hold(looked)
+        looked = machine.look(machine.X11)
+    assert machine.look(machine.X11).facts.x11 is None
+    assert not machine.hold(looked)
 
 
 def test_only_listening_abstract_sockets_count(tmp_path: pathlib.Path) -> None:
@@ -560,7 +348,7 @@ def test_a_record_tells_nothing_about_the_user(home: pathlib.Path, monkeypatch: 
         listening.bind(f"\0private-{os.getpid()}")
         listening.listen()
         (home / "Documents").mkdir()
-        text = host.record(os.environ, PROGRAM)
+        text = host.record(os.environ, machine.PROGRAM)
     assert str(home) not in text
     assert os.environ["XDG_RUNTIME_DIR"] not in text
     assert "private-" not in text
