@@ -13,7 +13,7 @@ from broker import doctor_proxy, host, programs, state
 from intents import errors, facts, paths, seccomp
 from intents.kinds import display, network
 
-OK, DEGRADED, MISSING = "ok", "degraded", "missing"
+OK, DEGRADED, MISSING, ABSENT = "ok", "degraded", "missing", "absent"
 
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2  # prctl(2)
 _SECURITY_CONTEXT = "wp_security_context_manager_v1"
@@ -21,8 +21,9 @@ _SECURITY_CONTEXT = "wp_security_context_manager_v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing looked at. status: ok, degraded (less is enforced than could be) or missing (it is not there, or not
-    usable); sentence: what was found and what it means; fix: the exact command that mends it, or empty."""
+    """One thing looked at. status: ok, degraded (less is enforced than could be), missing (launches need it, and it
+    is not there or not usable) or absent (not here, as on a server); sentence: what was found and what it means; fix:
+    the exact command that mends it, or empty."""
 
     name: str
     status: str
@@ -156,7 +157,7 @@ def _wayland(found: facts.Wayland | None) -> Finding:
     name = "Wayland"
     if found is None:
         no = "No compositor answers (WAYLAND_DISPLAY, XDG_RUNTIME_DIR): apps with Wayland windows cannot start."
-        return Finding(name=name, status=MISSING, sentence=no)
+        return Finding(name=name, status=ABSENT, sentence=no)
     powers = tuple(dict.fromkeys(display.PRIVILEGED[item] for item in found.globals if item in display.PRIVILEGED))
     context = "offers" if _SECURITY_CONTEXT in found.globals else "does not offer"
     tells = f"The compositor at {found.socket} {context} a security context"
@@ -211,7 +212,7 @@ def _proxy() -> Finding:
 def _bus(name: str, seen: facts.HostFacts) -> Finding:
     found = seen.bus(name)
     if found is None:
-        return Finding(name=f"{name} bus", status=MISSING, sentence="It does not answer: apps cannot use it.")
+        return Finding(name=f"{name} bus", status=ABSENT, sentence="It does not answer: apps cannot use it.")
     counts = f"{len(found.owned)} names are owned, {len(found.activatable)} can be started"
     return Finding(name=f"{name} bus", status=OK, sentence=f"It answers at {found.address}: {counts}.")
 

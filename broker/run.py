@@ -33,7 +33,7 @@ def main() -> int:
     options: set[bytes] = set()
     while words and words[0].startswith(b"--"):
         options.add(words.pop(0))
-    known = {b"--unsigned", b"--describe"}
+    known = {b"--unsigned", b"--describe", b"--host-facts"}
     if options & {b"--help", b"--version"}:
         return _tell(options)
     if not words or words[0].startswith(b"-") or options - known:
@@ -85,10 +85,11 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
     from broker import session
     from broker.ui import choose
 
-    if b"--describe" in options:
-        from broker import describe
+    if options & {b"--describe", b"--host-facts"}:
+        from broker import describe, host
 
-        sys.stdout.write(describe.describe(name, os.environ))
+        look = describe.describe if b"--describe" in options else lambda program, environ: host.record(environ, program)
+        sys.stdout.write(look(name, os.environ))
         return 0
 
     def say(line: str) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from broker import app as apps
-from broker import history, journal, launch, plans, prompts, record, runs, state
+from broker import history, journal, launch, plans, programs, prompts, record, runs, state
 from intents import bwrap, compiler, decide, errors, model, plan
 
 Say = Callable[[str], None]
@@ -26,6 +26,7 @@ def start(
     Raises every kind of IntentError, and then nothing was started.
     """
     app = apps.load(name, environ, typed=typed, unsigned=unsigned)
+    programs.check_bwrap(app.host.bwrap)
     state.ensure(app.places)
     now = state.clock(app.places)
     answered = _ask(app, now, whom)

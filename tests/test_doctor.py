@@ -57,7 +57,7 @@ def test_a_bare_machine_is_described(home: pathlib.Path) -> None:
     assert set(found) == NAMES
     assert {found[name].status for name in ("bubblewrap", "user namespaces", "system call filter")} == {doctor.OK}
     assert found["xdg-dbus-proxy"].status == doctor.OK
-    assert {found[name].status for name in ("Wayland", "session bus")} == {doctor.MISSING}
+    assert {found[name].status for name in ("Wayland", "session bus")} == {doctor.ABSENT}
     assert found["X11"].status == doctor.OK
     assert found["runtime directory"].status == doctor.DEGRADED
 
