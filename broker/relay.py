@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _FORWARDED = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGTSTP)
 _HEARD = (*_FORWARDED, _signal.SIGHUP, _signal.SIGCONT, _signal.SIGWINCH)
 _TICK = 200  # milliseconds; `fg` gives a running job the terminal without a signal
+_LINGER = 1000  # milliseconds that a stopping job waits for a screen that takes nothing
 _PIECE = 65536  # bytes
 _ROUNDS = 16  # pieces of output in a row; the kernel gives 4 KiB at a time
 _BACKLOG = 1 << 20  # more than the kernel holds for one pty (64 KiB); descendants that write on end here
@@ -107,7 +108,7 @@ class _Relay:
         self._show_rest(patient=True)
 
     def _show_rest(self, *, patient: bool) -> None:
-        """Show what the app has written until now; unless patient, give up on a screen that takes nothing for a tick.
+        """Show what the app has written until now; unless patient, give up on a screen that takes nothing for a while.
 
         A read of the master first flushes what the kernel still carries over (n_tty_read), so no more means no more.
         """
@@ -118,7 +119,7 @@ class _Relay:
             before = len(self.shown)
             self._write_screen()
             backlog -= before - len(self.shown)
-            if self.shown and not poller.poll(_TICK) and not (patient and self._waits()):
+            if self.shown and not poller.poll(_TICK if patient else _LINGER) and not (patient and self._waits()):
                 return
 
     def _waits(self) -> bool:

@@ -220,19 +220,17 @@ class Terminal:
 
     def expect(self, pattern: str) -> "re.Match[str]":
         """Wait until ``pattern`` (a regular expression) is shown; forget everything up to its end."""
-        found: list[re.Match[str]] = []
-
-        def shown() -> bool:
-            found.extend(re.finditer(pattern, self.shown))
-            return bool(found)
-
-        self.until(shown, f"{pattern!r} was not shown")
-        self.shown = self.shown[found[0].end() :]
-        return found[0]
+        self.until(lambda: re.search(pattern, self.shown), f"{pattern!r} was not shown")
+        found = re.search(pattern, self.shown)
+        assert found
+        self.shown = self.shown[found.end() :]
+        return found
 
     def prompt(self) -> str:
         """Wait for the shell's prompt; return what was shown before it."""
-        return self.expect(f"(?s)(.*?){PROMPT}")[1]
+        self.until(lambda: PROMPT in self.shown, "the shell does not prompt")
+        before, _, self.shown = self.shown.partition(PROMPT)
+        return before
 
     def until(self, condition: Callable[[], object], complaint: str = "") -> None:
         """Wait until ``condition`` holds, reading along what is shown."""

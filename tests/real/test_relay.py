@@ -134,7 +134,7 @@ def test_only_terminals_are_replaced(desk: terminal.Desk) -> None:
     assert f"1 -> {desk.share}/app" in app
     assert re.findall(r"(\d+) -> ", app) == ["0", "1", "2", "3"], "3 is the directory that ls lists"
     own = re.search(r" 0 -> (/dev/pts/\d+)", outer)
-    assert own and own[1] not in app
+    assert own and own[1] + "\n" not in app
     assert len(re.findall(r" [02] -> /dev/pts/\d+", app)) == 2
 
 

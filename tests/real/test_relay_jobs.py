@@ -1,10 +1,12 @@
 """A sandboxed app is a job of the user's shell like any other: ^C, ^Z, fg, bg (SPEC §9.6)."""
 
 import os
+import re
 import signal
 import termios
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -100,13 +102,19 @@ def test_stop_twice_and_die_stopped(desk: terminal.Desk) -> None:
 
 
 def test_what_was_written_before_a_stop_is_shown(desk: terminal.Desk) -> None:
+    """More than the user's terminal takes while nobody reads there, and less than both terminals take together."""
     screen = desk.shell()
-    script = "echo up; read x; seq 5000; kill -TSTP 0; echo back"
-    screen.command(f"relay /bin/sh -c '{script}'")
+    (desk.share / "app").write_text("echo up; read x; head -c 22000 /dev/zero | tr '\\0' y; kill -TSTP 0; echo back")
+    screen.command("relay /bin/sh $S/app")
     screen.expect("up\r")
+    screen.taken()
+    app = terminal.child_of(terminal.child_of(screen.job()))
     screen.line("")
-    screen.expect("4999\r\n5000\r\n(?s:.*)Stopped")
-    screen.prompt()
+    deadline = time.monotonic() + terminal.PATIENCE
+    while Path(f"/proc/{app}/stat").read_text().rpartition(") ")[2][0] != "T":
+        assert time.monotonic() < deadline, "the app did not stop"
+        time.sleep(0.01)
+    assert len(re.findall("y", screen.prompt().partition("Stopped")[0])) == 22000
     screen.line("fg")
     screen.expect("back\r")
 
