@@ -37,7 +37,7 @@ def main() -> int:
     if options & {b"--help", b"--version"}:
         return _tell(options)
     if not words or words[0].startswith(b"-") or options - known:
-        sys.stderr.write(USAGE)
+        _say(USAGE)
         return 2
     name, arguments = os.fsdecode(words[0]), words[1:]
     if not options:
@@ -75,8 +75,18 @@ def _guarded(work: "Callable[[], int]") -> int:
 
         if not isinstance(error, errors.IntentError):
             raise
-        sys.stderr.write(errors.render(error, "intent-run") + "\n")
+        _say(errors.render(error, "intent-run") + "\n")
         return error.exit_status
+
+
+def _say(text: str) -> None:
+    """Write to standard error; to nobody where that is gone, because the exit status says as much."""
+    if sys.stderr is None:  # closed by whoever started us: the number may be another file's by now
+        return
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        return
 
 
 def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
@@ -92,15 +102,12 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
         sys.stdout.write(look(name, os.environ))
         return 0
 
-    def say(line: str) -> None:
-        sys.stderr.write(f"intent-run: {line}\n")
-
     return session.start(
         name,
         arguments,
         os.environ,
         lambda: choose.choose(os.environ, secrets.choice),
-        say,
+        lambda line: _say(f"intent-run: {line}\n"),
         typed=os.isatty(0),
         unsigned=b"--unsigned" in options,
     )
