@@ -68,6 +68,19 @@ def test_sigterm_in_the_foreground_restores_the_modes(desk: terminal.Desk) -> No
     assert screen.modes() == modes
 
 
+def test_sighup_ends_the_app_and_restores_the_modes(desk: terminal.Desk) -> None:
+    screen = desk.shell()
+    modes = screen.modes()
+    screen.command(f"boxed /bin/sh -c 'echo up; exec sleep {desk.mark}'; echo status=$?")
+    screen.expect("up\r")
+    screen.taken()
+    os.kill(screen.foreground(), signal.SIGHUP)
+    screen.expect("status=129\r")
+    screen.prompt()
+    assert screen.modes() == modes
+    screen.until(lambda: not terminal.named(desk.mark), "the app survived")
+
+
 def test_monitor_killed_ends_all_and_restores_the_modes(desk: terminal.Desk) -> None:
     screen = desk.shell()
     modes = screen.modes()

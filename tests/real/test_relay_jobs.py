@@ -119,6 +119,19 @@ def test_what_was_written_before_a_stop_is_shown(desk: terminal.Desk) -> None:
     screen.expect("back\r")
 
 
+def test_stop_stops_the_script_that_started_it(desk: terminal.Desk) -> None:
+    screen = desk.shell()
+    screen.command("sh -c 'boxed cat; echo status=$?'")
+    screen.taken()
+    screen.send("\x1a")
+    screen.expect("Stopped")
+    screen.prompt()
+    screen.resume()
+    screen.taken()
+    screen.send("\x04")
+    screen.expect("status=0\r")
+
+
 def test_size_changes_while_stopped_arrive(desk: terminal.Desk) -> None:
     screen = desk.shell()
     screen.command("boxed /bin/sh -c 'echo up; while read x; do stty size; done'")
@@ -282,3 +295,15 @@ def test_job_control_works_inside(desk: terminal.Desk) -> None:
     screen.prompt()
     screen.line("exit 4")
     assert screen.wait() == 4
+
+
+def test_an_interrupt_sent_by_hand_reaches_the_job_inside(desk: terminal.Desk) -> None:
+    screen = desk.open("boxed", "/bin/bash", "--norc", "--noprofile", "--noediting", "-i")
+    screen.prompt()
+    screen.command("cat")
+    screen.line("one")
+    screen.expect("one\r\none\r")
+    os.kill(screen.process.pid, signal.SIGINT)
+    screen.prompt()
+    screen.command("echo status=$?")
+    screen.expect("status=130")
