@@ -104,14 +104,18 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
     settings = dict(zip(names[::2], names[1::2], strict=True))
     check_descriptors()
     _forget_inherited()
+    _reset()
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
+    filters = settings[b"run"] + b"/%d" % os.getpid()
+    # First, because it takes the longest: it gets ready while the rest is prepared.
+    proxy, sync = _start_proxy(sections["proxy"], settings[b"proxy"], filters) if sections["proxy"] else (0, 0)
     for path in sections["make"]:
         os.close(_walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
         _link(*sections["links"][at : at + 3])
-    filters = settings[b"run"] + b"/%d" % os.getpid()
-    proxy, sync = _start_proxy(sections["proxy"], settings[b"proxy"], filters) if sections["proxy"] else (0, 0)
     args = _arguments(sections, settings, filters)
+    if sync and not os.read(sync, 1):
+        raise _proxy_failed(settings[b"proxy"], "it ended before it was ready")
     record = _record(settings, proxy)
     options = [b"--json-status-fd", b"%d" % record]
     if sync:
@@ -131,7 +135,6 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
             _restrict()
         os.execve(settings[b"bwrap"], argv, {})
 
-    _reset()
     if not terminal:
         start()
     from broker import relay
@@ -294,9 +297,10 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
 
 
 def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) -> "tuple[int, int]":
-    """Start xdg-dbus-proxy in a session of its own and wait until it listens.
+    """Start xdg-dbus-proxy in a session of its own.
 
-    Returns its pid, and the read end of its pipe: it ends when the last copy is closed (xdg-dbus-proxy(1), ``--fd``).
+    Returns its pid, and the read end of its pipe: a byte comes when it listens, and it ends when the last copy is
+    closed (xdg-dbus-proxy(1), ``--fd``).
     """
     os.close(_walk(directory, make=True))
     args = [arg[1:] if arg[:1] == b"=" else directory + b"/" + arg[1:] for arg in tagged]
@@ -306,23 +310,20 @@ def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) 
     ready, beside = os.pipe()
     os.set_inheritable(beside, True)
     listed = _memory(b"\0".join([*args, b""]))
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setsid()
-            null = os.open("/dev/null", os.O_RDWR)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
-            _reset()
-            os.execve(program, [b"xdg-dbus-proxy", b"--fd=%d" % beside, b"--args=%d" % listed], {})
-        finally:
-            os._exit(127)
+    argv = [b"xdg-dbus-proxy", b"--fd=%d" % beside, b"--args=%d" % listed]
+    silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    try:
+        child = os.posix_spawn(program, argv, {}, file_actions=silent, setsid=True)
+    except OSError as error:
+        raise _proxy_failed(program, str(error.strerror)) from error
     os.close(beside)
     os.close(listed)
-    if not os.read(ready, 1):
-        raise _host_error("proxy-failed", f"`{program.decode()}` ended before it was ready")
     os.set_inheritable(ready, True)
     return child, ready
+
+
+def _proxy_failed(program: bytes, reason: str) -> Exception:
+    return _host_error("proxy-failed", f"`{program.decode()}` did not start: {reason}")
 
 
 def _record(settings: "dict[bytes, bytes]", proxy: int) -> int:
