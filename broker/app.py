@@ -69,7 +69,10 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
     SignatureError, HostError.
     """
     places = state.places(environ, os.geteuid())
-    found = catalog.choose(catalog.find(name, places), typed=typed, wayland=bool(host.wayland_socket(environ)))
+    listed = [guards.make("list", entry.directory, environ) for entry in catalog.catalogs(places)]
+    candidates = catalog.find(name, places)
+    choice = _choice_guards(candidates, environ) if len(candidates) > 1 else []
+    found = catalog.choose(candidates, typed=typed, wayland=bool(host.wayland_socket(environ)))
     manifest = parse.parse(found.body, file=found.path)
     catalog.check_id(found, manifest)
     key = _verify(found)
@@ -80,7 +83,7 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
         manifest=manifest,
         key=key,
         host=looked.facts,
-        guards=(*_program_guards(environ), *_catalog_guards(found, places, environ), *looked.guards),
+        guards=(*listed, *choice, *_found_guards(found, environ), *_program_guards(environ), *looked.guards),
         unsigned=unsigned,
     )
 
@@ -95,11 +98,17 @@ def _verify(found: catalog.Found) -> sign.PublicKey | None:
         raise
 
 
-def _catalog_guards(found: catalog.Found, places: state.Places, environ: Mapping[str, str]) -> list[guards.Guard]:
-    """The manifest itself, and every file that could come to stand before it."""
-    files = [("file", found.path), ("file", f"{found.path}.sig")]
-    listed = [("list", entry.directory) for entry in catalog.catalogs(places)]
-    return [guards.make(kind, subject, environ) for kind, subject in (*files, *listed)]
+def _choice_guards(candidates: Sequence[catalog.Found], environ: Mapping[str, str]) -> list[guards.Guard]:
+    """What an alias of several apps is decided by: what is installed, and whether there is a compositor."""
+    programs = [catalog.manifest(candidate).app.command[0] for candidate in candidates]
+    looked_at = [("file", program) for program in programs] + [("node", host.compositor(environ))]
+    variables = [("env", name) for name in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")]
+    return [guards.make(kind, subject, environ) for kind, subject in (*variables, *looked_at)]
+
+
+def _found_guards(found: catalog.Found, environ: Mapping[str, str]) -> list[guards.Guard]:
+    """The manifest and its signature, which may be links; a file that comes to stand before them changes a listing."""
+    return [guards.make("file", subject, environ) for subject in (found.path, f"{found.path}.sig")]
 
 
 def _program_guards(environ: Mapping[str, str]) -> list[guards.Guard]:

@@ -255,14 +255,15 @@ def wayland_socket(environ: Mapping[str, str]) -> str:
     Stricter than libwayland, which falls back to ``wayland-0``: a login over the network would show its windows to
     whoever sits at the machine.
     """
-    where = _compositor(environ)
+    where = compositor(environ)
     try:
         return where if where and stat.S_ISSOCK(os.stat(where).st_mode) else ""
     except OSError:
         return ""
 
 
-def _compositor(environ: Mapping[str, str]) -> str:
+def compositor(environ: Mapping[str, str]) -> str:
+    """Where the socket that WAYLAND_DISPLAY names would be, or empty where it names none that counts."""
     name, runtime = environ.get("WAYLAND_DISPLAY", ""), environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(name):
         return name
@@ -273,7 +274,7 @@ def _compositor(environ: Mapping[str, str]) -> str:
 def _wayland(watch: _Watch) -> facts.Wayland | None:
     for variable in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"):
         watch.see("env", variable)
-    where = _compositor(watch.environ)
+    where = compositor(watch.environ)
     if not where:
         return None
     watch.see("real", where)

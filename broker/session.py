@@ -30,7 +30,9 @@ def start(
     state.ensure(app.places)
     now = state.clock(app.places)
     answered = _ask(app, now, whom)
-    data = _compile(app, now, answered, plans.file(app.places, name, typed=typed), say)
+    # Who leaves `--unsigned` out must not get what was compiled with it.
+    path = "" if unsigned else plans.file(app.places, name, typed=typed)
+    data = _compile(app, now, answered, path, say)
     sections = plan.decode(data)
     assert sections is not None
     return launch.execute(sections, arguments)
