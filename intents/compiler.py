@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from intents import base, errors, facts, model, paths, sandbox, seccomp
-from intents.kinds import network
+from intents.kinds import network, path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,8 @@ def _visible(path: str, shown: Iterable[sandbox.Bind]) -> bool:
 
 
 def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) -> sandbox.Sandbox:
+    if grant.vetted.trust is model.Trust.UNSIGNED:
+        ops = [_in_memory(op, host) for op in ops]
     share = next((op for op in ops if isinstance(op, sandbox.ShareNetwork)), None)
     if share is None:
         ops = _without_dns(grant, ops)
@@ -94,6 +96,14 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         terminal=app.interface == "terminal",
         command=app.command,
     )
+
+
+def _in_memory(op: sandbox.Op, host: facts.HostFacts) -> sandbox.Op:
+    """The same link in the home of an app that has no directories of its own."""
+    if not isinstance(op, sandbox.PrivateLink):
+        return op
+    at = next(below for below, name in path.PRIVATE_DIRECTORIES if name == op.directory)
+    return sandbox.Symlink(target=op.target, dest=f"{host.account.home}/{at}/{op.below}", because=op.because)
 
 
 def _without_dns(grant: model.Grant, ops: list[sandbox.Op]) -> list[sandbox.Op]:
