@@ -24,7 +24,8 @@ def _system(host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
         else sandbox.Bind(source=entry.path, dest=entry.path, held=False)
         for entry in host.system
     ]
-    shown = [_etc(entry) for entry in host.etc if entry.path not in (*dns.FILES, *dns.CERTIFICATES)]
+    etc = [entry for entry in host.etc if not host.leads_nowhere(entry)]
+    shown = [_etc(entry) for entry in etc if entry.path not in (*dns.FILES, *dns.CERTIFICATES)]
     # /usr is bound whole, so what intents keeps below it has to be hidden again.
     masks = [sandbox.Tmpfs(dest="/usr/share/intents", mask=True)] if _has(host, "/usr/share/intents") else []
     return (

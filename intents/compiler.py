@@ -122,17 +122,25 @@ def _mounts(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Mount, ...]:
     for op in ops:
         if isinstance(op, sandbox.Mount) and not _narrower(op, chosen.get(op.dest)):
             chosen[op.dest] = op
-    binds = [op for op in chosen.values() if isinstance(op, sandbox.Bind)]
-    kept = [op for op in chosen.values() if not any(_implied(op, bind) for bind in binds)]
+    base_dests = [op.dest for op in chosen.values() if op.because == sandbox.BASE]
+    able = [op for op in chosen.values() if not _gives_way(op, base_dests)]
+    showing = [op for op in able if isinstance(op, sandbox.Bind | sandbox.Symlink)]
+    kept = [op for op in able if not any(_implied(op, other) for other in showing)]
     return tuple(sorted(kept, key=lambda op: (paths.depth(op.dest), op.dest)))
 
 
-def _implied(op: sandbox.Mount, bind: sandbox.Bind) -> bool:
-    """Whether ``bind`` already shows what ``op`` would put below it. AssertionError where that would be unsafe."""
-    if op.dest == bind.dest or not paths.inside(op.dest, bind.dest):
+def _gives_way(op: sandbox.Mount, base_dests: list[str]) -> bool:
+    """Whether ``op`` is a link to a grant where the base needs a directory: for one, `~/.local` as a link."""
+    granted_link = isinstance(op, sandbox.Symlink) and op.because != sandbox.BASE
+    return granted_link and any(paths.inside(dest, op.dest) for dest in base_dests)
+
+
+def _implied(op: sandbox.Mount, other: sandbox.Bind | sandbox.Symlink) -> bool:
+    """Whether ``other`` already shows what ``op`` would put below it. AssertionError where that would be unsafe."""
+    if op.dest == other.dest or not paths.inside(op.dest, other.dest):
         return False
-    if bind.access is sandbox.Access.WRITE:
-        assert isinstance(op, sandbox.Bind | sandbox.Symlink), f"{op.dest} below the writable {bind.dest}"
+    if isinstance(other, sandbox.Symlink) or other.access is sandbox.Access.WRITE:
+        assert isinstance(op, sandbox.Bind | sandbox.Symlink), f"{op.dest} below {other.dest}"
         return True
     return isinstance(op, sandbox.Symlink)
 

@@ -103,6 +103,11 @@ class HostFacts:
         """The fact about an absolute path that was probed."""
         return next((fact for fact in self.paths if fact.path == path), None)
 
+    def leads_nowhere(self, entry: Entry) -> bool:
+        """Whether the entry is a link whose target is not there; bubblewrap cannot mount that."""
+        fact = self.path(entry.path)
+        return entry.kind == "link" and fact is not None and fact.kind not in ("dir", "file")
+
     def bus(self, name: str) -> Bus | None:
         """The bus called ``session`` or ``system``."""
         return next((bus for bus in self.buses if bus.name == name), None)

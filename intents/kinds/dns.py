@@ -65,6 +65,6 @@ class Dns:
         shown = [
             sandbox.Bind(source=entry.path, dest=entry.path, held=False, because=because)
             for entry in host.etc
-            if entry.path in (*FILES, *CERTIFICATES)
+            if entry.path in (*FILES, *CERTIFICATES) and not host.leads_nowhere(entry)
         ]
         return (*shown, sandbox.File(dest="/etc/nsswitch.conf", content=NSSWITCH, because=because))

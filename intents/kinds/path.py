@@ -169,6 +169,10 @@ def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> 
     if covered and (write or paths.inside(real, host.account.home)):
         what = paths.printable(covered[0])
         raise errors.RefusedError("path-covers-reserved", f"`{shown}` holds `{what}`, which belongs to intents itself")
+    own = next((place for place in (host.account.home, "/var/tmp") if paths.inside(place, real)), "")
+    if write and own:
+        what = f"`{shown}` holds `{paths.printable(own)}`, of which every sandbox has its own"
+        raise errors.RefusedError("path-refused", what)
 
 
 def _refuse_system(text: str) -> None:
