@@ -1,0 +1,219 @@
+"""What compiling promises for every grant on every machine (SPEC §9.3), on generated ones."""
+
+import dataclasses
+import random
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intents import bwrap, compiler, facts, model, paths, plan, sandbox
+from intents.kinds import path
+from tests.laws import generate
+from tests.model import mounts
+
+# Every option that a plan may hold, and how many operands it takes (bwrap(1)).
+OPTIONS = {
+    "--unshare-all": 0, "--unshare-user": 0, "--disable-userns": 0, "--cap-drop": 1, "--share-net": 0, "--hostname": 1,
+    "--ro-bind": 2, "--bind": 2, "--ro-bind-fd": 2, "--bind-fd": 2, "--ro-bind-data": 2, "--perms": 1, "--tmpfs": 1,
+    "--dir": 1, "--symlink": 2, "--proc": 1, "--dev": 1, "--remount-ro": 1, "--setenv": 2, "--chdir": 1, "--seccomp": 1,
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Case:
+    """A grant on a machine."""
+
+    grant: model.Grant
+    host: facts.HostFacts
+
+
+def settled(vetted: model.Vetted, given: list[bool]) -> model.Grant:
+    """The grant that gives the intents for which ``given`` says so."""
+    pairs = zip(vetted.manifest.intents, given, strict=True)
+    made = tuple(model.Verdict(intent=each, granted=(each.scope,) if yes else (), because="") for each, yes in pairs)
+    return model.Grant(vetted=vetted, verdicts=made)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    scopes = draw(st.lists(generate.PATHS, min_size=draw(st.integers(0, 3)), max_size=4))
+    scopes += draw(st.lists(generate.SCOPES, max_size=3))
+    vetted = generate.vetted(scopes, draw(st.sampled_from([model.Trust.PINNED, model.Trust.UNSIGNED])))
+    places = [scope.place.text for scope in scopes if isinstance(scope, path.Path)]
+    given = draw(st.lists(st.sampled_from([True, True, False]), min_size=len(scopes), max_size=len(scopes)))
+    return Case(settled(vetted, given), draw(generate.machines(places)))
+
+
+def compiled(case: Case) -> compiler.Compiled:
+    return compiler.compile_sandbox(case.grant, case.host)
+
+
+def encoded(box: sandbox.Sandbox, host: facts.HostFacts) -> bytes:
+    return bwrap.plan_bytes(box, host, guards=(), settings={})
+
+
+def given_ids(case: Case, result: compiler.Compiled) -> set[str]:
+    withheld = {name for name, _ in result.withheld}
+    return {verdict.intent.id for verdict in case.grant.verdicts if verdict.granted} - withheld
+
+
+def binds(box: sandbox.Sandbox) -> list[sandbox.Bind]:
+    return [mount for mount in box.mounts if isinstance(mount, sandbox.Bind)]
+
+
+@given(cases(), st.randoms(use_true_random=False))
+def test_the_order_of_intents_does_not_matter(case: Case, chance: random.Random) -> None:
+    verdicts = list(case.grant.verdicts)
+    chance.shuffle(verdicts)
+    mixed = dataclasses.replace(case.grant, verdicts=tuple(verdicts))
+    one, two = compiled(case).sandbox, compiler.compile_sandbox(mixed, case.host).sandbox
+    assert one == two
+    assert encoded(one, case.host) == encoded(two, case.host)
+
+
+@given(cases())
+def test_without_a_grant_there_is_the_base_and_nothing_else(case: Case) -> None:
+    nothing = settled(case.grant.vetted, [False] * len(case.grant.verdicts))
+    bare = dataclasses.replace(case.grant, verdicts=())
+    box = compiler.compile_sandbox(nothing, case.host).sandbox
+    assert box == compiler.compile_sandbox(bare, case.host).sandbox
+    assert {op.because for op in box.ops} == {sandbox.BASE}
+    assert box.share_network is None and not box.bus_rules and not box.links
+
+
+@given(cases())
+def test_everything_else_is_there_for_a_granted_intent(case: Case) -> None:
+    result = compiled(case)
+    assert {op.because for op in result.sandbox.ops} <= {sandbox.BASE, *given_ids(case, result)}
+    # The base is under every grant; only what stands at the very same place gives way, to more.
+    bare = compiler.compile_sandbox(dataclasses.replace(case.grant, verdicts=()), case.host).sandbox
+    solid = [mount.dest for mount in bare.mounts if not isinstance(mount, sandbox.Symlink)]
+    assert {*solid} <= {mount.dest for mount in result.sandbox.mounts}
+
+
+@given(cases(), st.data())
+def test_more_grants_never_show_less(case: Case, data: st.DataObject) -> None:
+    more = data.draw(st.lists(st.booleans(), min_size=len(case.grant.verdicts), max_size=len(case.grant.verdicts)))
+    both = [bool(verdict.granted) or yes for verdict, yes in zip(case.grant.verdicts, more, strict=True)]
+    wide = Case(settled(case.grant.vetted, both), case.host)
+    less, much = compiled(case).sandbox, compiled(wide).sandbox
+    narrow_view, wide_view = mounts.visible(less.mounts), mounts.visible(much.mounts)
+    for each in {*narrow_view, *(fact.path for fact in case.host.paths), *(fact.real for fact in case.host.paths)}:
+        if not each or not (source := mounts.source(narrow_view, each)):
+            continue
+        assert mounts.source(wide_view, each) == source, each
+        assert mounts.at(wide_view, each)[0].writable >= mounts.at(narrow_view, each)[0].writable, each
+    assert set(less.bus_rules) <= set(much.bus_rules)
+    assert (less.share_network is None) or (much.share_network is not None)
+
+
+@given(cases())
+def test_nothing_of_the_broker_is_a_source_but_the_apps_own(case: Case) -> None:
+    box, host = compiled(case).sandbox, case.host
+    own = f"{host.apps}/{case.grant.vetted.key}/"
+    for bind in binds(box):
+        if not bind.source.startswith(own):
+            assert not any(paths.inside(bind.source, place) for place in host.reserved), bind
+    view = mounts.visible(box.mounts)
+    for place in host.reserved:
+        exists = any(fact.path == place and fact.kind == "dir" for fact in host.paths)
+        seen = [at for at in view if paths.inside(place, mounts.source(view, at) or "//")]
+        for at in seen:
+            shown = at + place[len(mounts.source(view, at)) :]
+            assert not exists or mounts.source(view, shown) != place, (place, at)
+    for made in box.make:
+        inside = [place for place in host.reserved if paths.inside(made.path, place)]
+        assert not inside or made.path.startswith(own), made
+
+
+@given(cases())
+def test_destinations_are_unique_and_parents_come_first(case: Case) -> None:
+    dests = [mount.dest for mount in compiled(case).sandbox.mounts]
+    assert len(set(dests)) == len(dests)
+    for number, dest in enumerate(dests):
+        assert not any(paths.inside(dests[number], later) for later in dests[number + 1 :]), dest
+        assert dest.startswith("/") and "//" not in dest and not {".", ".."} & set(dest.split("/"))
+
+
+@given(cases())
+def test_no_mount_point_lies_where_the_app_or_the_host_could_be_hurt(case: Case) -> None:
+    """Not below a writable bind, not below a link, and below a readable bind only where the host has it already."""
+    box, host = compiled(case).sandbox, case.host
+    there = {fact.real: fact.kind for fact in host.paths} | {fact.path: fact.kind for fact in host.paths}
+    made = {host.account.home, *(each.path for each in box.make)}
+    for mount in box.mounts:
+        above = [other for other in box.mounts if other.dest != mount.dest and paths.inside(mount.dest, other.dest)]
+        if not above:
+            continue
+        assert not any(isinstance(other, sandbox.Symlink | sandbox.File) for other in above), mount
+        under = max(above, key=lambda other: len(other.dest))
+        writable = [bind.dest for bind in binds(box) if bind.access is sandbox.Access.WRITE]
+        assert not any(other.dest in writable for other in above), mount
+        if isinstance(under, sandbox.Bind):
+            source = under.source + mount.dest[len(under.dest) :]
+            assert not isinstance(mount, sandbox.Symlink | sandbox.Directory), mount
+            assert there.get(source, "absent") in ("dir", "file") or source in made, (mount, under)
+
+
+@given(cases())
+def test_every_argument_is_an_option_or_an_operand_of_one(case: Case) -> None:
+    """Whatever a manifest, a path or a name holds, bubblewrap reads the options that were meant, and no others."""
+    box = compiled(case).sandbox
+    sections = plan.decode(encoded(box, case.host))
+    assert sections is not None
+    args = [arg.decode() for arg in sections["args"]]
+    limits = {"b": len(sections["binds"]) // 2, "f": len(sections["files"])}
+    while args:
+        option, *args = args
+        assert option[0] == "=" and option[1:] in OPTIONS, option
+        count = OPTIONS[option[1:]]
+        operands, args = args[:count], args[count:]
+        assert len(operands) == count
+        for operand in operands:
+            tag, rest = operand[0], operand[1:]
+            assert tag in "=cd" or (tag in limits and int(rest) < limits[tag]) or operand in ("ssession", "ssystem")
+    assert sections["command"] == (b"/usr/bin/app", b"--option")
+    for operand in [arg.decode() for arg in sections["proxy"]]:
+        tag, _, rest = operand.partition("--")
+        assert operand.startswith(("=unix:", "ssession", "ssystem")) or (
+            tag == "=" and rest.partition("=")[0] in ("filter", "see", "talk", "call", "broadcast")
+        )
+
+
+@given(cases())
+def test_every_source_is_there(case: Case) -> None:
+    """bubblewrap refuses to start for one that is not; a link to nowhere is none."""
+    box, host = compiled(case).sandbox, case.host
+    made = {each.path for each in box.make}
+    for bind in binds(box):
+        fact = next((fact for fact in host.paths if bind.source in (fact.path, fact.real)), None)
+        assert fact is None or fact.kind in ("dir", "file") or bind.source in made, bind
+
+
+@given(cases())
+def test_sharing_the_network_closes_what_the_namespace_closed(case: Case) -> None:
+    box = compiled(case).sandbox
+    shows_x11 = any(env.name == "DISPLAY" for env in box.env)
+    assert box.scoped == (box.share_network is not None and case.host.landlock >= 6 and not shows_x11)
+    names = {verdict.intent.id for verdict in case.grant.verdicts if verdict.intent.scope.kind == "dns"}
+    if box.share_network is None:
+        assert not {op.because for op in box.ops} & names
+
+
+@given(cases())
+def test_what_is_reported_as_not_given_is_not_given(case: Case) -> None:
+    result = compiled(case)
+    told = {name for name, _ in result.withheld}
+    assert not {op.because for op in result.sandbox.ops} & told
+
+
+def test_the_reference_is_told_apart_from_nothing() -> None:
+    """The model of mounts itself, on the cases that matter."""
+    home = sandbox.Tmpfs(dest="/h")
+    read = sandbox.Bind(source="/s", dest="/h/a")
+    write = sandbox.Bind(source="/w", dest="/h/a/b", access=sandbox.Access.WRITE)
+    view: Mapping[str, mounts.Seen] = mounts.visible([home, read, write])
+    assert mounts.source(view, "/h/a/b/c") == "/w/c"
+    assert mounts.source(view, "/h/a/c") == "/s/c"
+    assert mounts.source(mounts.visible([write, home]), "/h/a/b/c") == ""

@@ -1,0 +1,138 @@
+"""What decisions add up to: laws of ``diff`` and ``settle``, and both against a model (SPEC §8.3)."""
+
+import dataclasses
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from intents import decide, diff, model
+from tests.laws import generate
+from tests.model import decide as reference
+
+FOREVER = model.Life(span=model.Lifespan.FOREVER)
+
+
+def delta(case: generate.Case, *stored: model.Decision) -> model.Delta:
+    found = generate.numbered([*case.stored, *stored])
+    objects = {**case.objects, **{place: generate.where(place) for each in stored for place in each.asked.objects()}}
+    return diff.diff(case.vetted, found, generate.NOW, objects)
+
+
+def gives(found: model.Delta) -> set[tuple[str, model.Scope]]:
+    return set(decide.settle(found).scopes())
+
+
+def below(less: set[tuple[str, model.Scope]], more: set[tuple[str, model.Scope]]) -> bool:
+    """Whether everything of ``less`` is covered by something of the same intent in ``more``."""
+    return all(any(name == other and wide.covers(scope) for other, wide in more) for name, scope in less)
+
+
+def decision(scope: model.Scope, granted: model.Scope | None) -> model.Decision:
+    objects = tuple((place, generate.where(place)) for place in scope.objects())
+    return model.Decision(
+        intent_id="x", asked=scope, granted=granted, life=FOREVER, objects=objects, source="command"
+    )
+
+
+@settings(max_examples=4 * settings.get_profile("laws").max_examples)
+@given(generate.cases())
+def test_it_is_what_the_rules_say(case: generate.Case) -> None:
+    live = [each for each in reversed(case.stored) if each.life.live(generate.NOW)]
+    for change in delta(case).changes:
+        parts = {part: reference.stands(part, live, case.objects) for part in change.intent.scope.parts()}
+        assert set(change.granted) == set().union(*(standing.granted for standing in parts.values()))
+        assert set(change.denied) == {part for part, standing in parts.items() if standing.denied}
+        assert set(change.open) == {part for part, standing in parts.items() if standing.open}
+        assert {place for place, _, _ in change.moved} == set().union(*(each.moved for each in parts.values()))
+
+
+@given(generate.SCOPES)
+def test_nothing_is_given_without_a_decision(scope: model.Scope) -> None:
+    found = delta(generate.Case(generate.vetted([scope]), ()))
+    assert gives(found) == set()
+    assert [change.open for change in found.questions] == [scope.parts()]
+
+
+@given(generate.cases())
+def test_nothing_is_given_that_was_not_asked_for_and_allowed(case: generate.Case) -> None:
+    declared = {(intent.id, intent.scope) for intent in case.vetted.manifest.intents}
+    assert below(gives(delta(case)), declared)
+    allowed = [each.granted for each in case.stored if each.granted is not None and each.life.live(generate.NOW)]
+    assert all(any(scope.covers(given) for scope in allowed) for _, given in gives(delta(case)))
+
+
+@given(generate.cases())
+def test_what_is_over_counts_as_never_said(case: generate.Case) -> None:
+    live = tuple(each for each in case.stored if each.life.live(generate.NOW))
+    kept = generate.Case(case.vetted, live)
+    assert gives(delta(case)) == gives(delta(kept))
+    assert [change.open for change in delta(case).changes] == [change.open for change in delta(kept).changes]
+
+
+@given(generate.cases(), st.data())
+def test_one_more_allowance_takes_nothing_away(case: generate.Case, data: st.DataObject) -> None:
+    made = data.draw(generate.decisions(data.draw(st.sampled_from(generate.FAMILIES)), moved=False))
+    assert below(gives(delta(case)), gives(delta(case, decision(made.asked, made.asked))))
+
+
+@given(generate.cases(), st.data())
+def test_one_more_denial_gives_nothing(case: generate.Case, data: st.DataObject) -> None:
+    made = data.draw(generate.decisions(data.draw(st.sampled_from(generate.FAMILIES))))
+    assert below(gives(delta(case, decision(made.asked, None))), gives(delta(case)))
+
+
+@given(generate.cases(), st.data())
+def test_the_order_of_unrelated_decisions_does_not_matter(case: generate.Case, data: st.DataObject) -> None:
+    """Unrelated: no part of any intent has to do with both."""
+    parts = [part for intent in case.vetted.manifest.intents for part in intent.scope.parts()]
+
+    def about(each: model.Decision) -> set[int]:
+        return {at for at, part in enumerate(parts) if each.asked.covers(part) or part.covers(each.asked)}
+
+    order = list(case.stored)
+    for at in data.draw(st.lists(st.integers(0, max(0, len(order) - 2)), max_size=6)):
+        if len(order) > at + 1 and not about(order[at]) & about(order[at + 1]):
+            order[at], order[at + 1] = order[at + 1], order[at]
+    assert gives(delta(generate.Case(case.vetted, generate.numbered(order)))) == gives(delta(case))
+
+
+@given(generate.SCOPES, generate.SCOPES, st.booleans())
+def test_a_widening_is_asked_and_a_narrowing_is_not(one: model.Scope, two: model.Scope, allowed: bool) -> None:
+    for old, new in ((one, two), (one, one.meet(two)), (one.meet(two), one)):
+        if old is None or new is None:
+            continue
+        stored = tuple(decision(part, part if allowed else None) for part in old.parts())
+        found = delta(generate.Case(generate.vetted([new]), generate.numbered(list(stored))))
+        (change,) = found.changes
+        assert change.open == tuple(part for part in new.parts() if not old.covers(part))
+        settled = [part for part in new.parts() if old.covers(part)]
+        assert set(settled) <= {*change.granted} if allowed else {*settled} == {*change.denied}
+
+
+@given(generate.SCOPES)
+def test_a_place_that_leads_elsewhere_is_asked_again(scope: model.Scope) -> None:
+    stored = [decision(part, part) for part in scope.parts()]
+    before = [dataclasses.replace(each, objects=tuple((p, "/elsewhere") for p, _ in each.objects)) for each in stored]
+    found = delta(generate.Case(generate.vetted([scope]), generate.numbered(before)))
+    (change,) = found.changes
+    assert bool(change.open) == bool(scope.objects())
+    assert change.moved == tuple((place, "/elsewhere", generate.where(place)) for place in scope.objects())
+
+
+@given(generate.cases())
+def test_only_what_is_settled_for_longer_makes_a_plan(case: generate.Case) -> None:
+    found = delta(case)
+    if decide.storable(found):
+        assert not found.questions
+    once = [decision(part, part) for intent in case.vetted.manifest.intents for part in intent.scope.parts()]
+    once = [dataclasses.replace(each, life=model.Life(span=model.Lifespan.ONCE)) for each in once]
+    now = diff.diff(case.vetted, (), generate.NOW, case.objects, this_launch=once)
+    assert not now.questions
+    assert decide.storable(now) == (not once)
+
+
+@given(generate.cases())
+def test_what_no_intent_uses_any_more_is_told(case: generate.Case) -> None:
+    scopes = [part for intent in case.vetted.manifest.intents for part in intent.scope.parts()]
+    for each in delta(case).withdrawn:
+        assert not any(each.asked.covers(part) or part.covers(each.asked) for part in scopes)

@@ -1,0 +1,48 @@
+"""What decisions mean, from SPEC §8.3 alone, rule by rule and without a thought for speed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from intents import model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How one part of an intent stands."""
+
+    granted: frozenset[model.Scope]
+    denied: bool
+    open: bool
+    moved: frozenset[str]
+
+
+def stands(part: model.Scope, newest_first: Sequence[model.Decision], objects: Mapping[str, str]) -> Standing:
+    """The standing of ``part``; the decisions are those that are live."""
+    covering = [decision for decision in newest_first if decision.asked.covers(part)]
+    first = newest_first.index(covering[0]) if covering else len(newest_first)
+    less = [decision for decision in newest_first[:first] if part.covers(decision.asked)]
+    granted = set()
+    for decision in less:  # rule 2
+        if decision.granted is not None and counts(decision, less, objects):
+            granted |= {decision.granted.meet(part)}
+    if not covering:  # rule 5
+        return Standing(granted=frozenset(granted - {None}), denied=False, open=True, moved=frozenset())
+    decision = covering[0]
+    if decision.granted is None:  # rule 1
+        return Standing(granted=frozenset(granted - {None}), denied=True, open=False, moved=frozenset())
+    if not counts(decision, [*less, decision], objects):
+        return Standing(granted=frozenset(granted - {None}), denied=False, open=True, moved=away(decision, objects))
+    shared = decision.granted.meet(part)  # rule 1
+    granted.add(shared)
+    return Standing(granted=frozenset(granted - {None}), denied=shared is None, open=False, moved=frozenset())
+
+
+def counts(allowance: model.Decision, newest_first: Sequence[model.Decision], objects: Mapping[str, str]) -> bool:
+    """Rules 3 and 4: no denial within the part is newer, and no place leads elsewhere."""
+    newer = newest_first[: next(at for at, each in enumerate(newest_first) if each is allowance)]
+    return not any(decision.granted is None for decision in newer) and not away(allowance, objects)
+
+
+def away(allowance: model.Decision, objects: Mapping[str, str]) -> frozenset[str]:
+    """The places of an allowance that are not what it remembers."""
+    return frozenset(place for place, then in allowance.objects if objects.get(place) != then)
