@@ -182,4 +182,4 @@ def _change(state: State, row: Row) -> State:
 
 
 def _unread(state: State) -> State:
-    return replace(state, notice="Read on first: j goes further down.")
+    return replace(state, notice="Read on first: j goes down, k up.")

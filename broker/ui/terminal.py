@@ -79,7 +79,10 @@ class _Screen:
         self._state = sheet.start(request)
         self._size = tty.size(stream.fileno())
         self._painted = False
+        self._moved = False
+        self._awaiting: asyncio.TimerHandle | None = None
         self._top = 0
+        self._flowed: tuple[sheet.State | None, tuple[int, int], tuple[wording.Line, ...]] = (None, self._size, ())
         self._shown: tuple[wording.Line, ...] = ()
         self._seen: set[wording.Line] = set()
 
@@ -94,6 +97,7 @@ class _Screen:
             self._app: Application[None] = Application(
                 layout=Layout(Window(control, always_hide_cursor=True)),
                 full_screen=True,
+                erase_when_done=True,  # for terminals that have no second screen to leave
                 color_depth=ColorDepth.DEPTH_1_BIT,
                 after_render=self._drawn,
                 input=source,
@@ -123,6 +127,7 @@ class _Screen:
             self._press(key)
         for delay in (keys.ALONE, keys.STUCK):
             self._loop.call_later(delay, self._alone)
+        self._refresh_when_live()
 
     def _alone(self) -> None:
         self._measure()
@@ -135,12 +140,16 @@ class _Screen:
         if self._state.view is not sheet.View.WORD:
             key = {"j": "down", "k": "up"}.get(key, key)
         if key in keys.MOVES.values():
+            if self._moved:  # a page that nobody could see yet is not left
+                return
+            self._moved = True
             self._move(key)
         else:
-            view = self._state.view
-            self._state = sheet.press(self._state, key, self._read(), self._pick)
-            self._top = self._top if self._state.view is view else 0
-            self._show_cursor()
+            before = self._state
+            self._state = sheet.press(before, key, self._read(), self._pick)
+            self._top = self._top if self._state.view is before.view else 0
+            if self._state.rows != before.rows or self._state.view is not before.view:
+                self._show_cursor()
         if self._state.done:
             self._app.exit()
         self._app.invalidate()
@@ -151,6 +160,7 @@ class _Screen:
 
     def _move(self, key: str) -> None:
         """A page inside what is too long for the screen, then row by row, so that ``j`` alone gets everywhere."""
+        self._state = dataclasses.replace(self._state, notice="")
         height = self._height()
         first, last = self._block()
         match key:
@@ -162,26 +172,27 @@ class _Screen:
                 self._scroll(max(self._top - height, first))
             case _ if self._state.view is sheet.View.LIST:
                 step = self._state.cursor + (1 if key == "down" else -1)
-                cursor = max(0, min(step, len(self._state.rows) - 1))
-                self._state = dataclasses.replace(self._state, cursor=cursor, notice="")
-                self._show_cursor()
+                if step in range(len(self._state.rows)):
+                    self._state = dataclasses.replace(self._state, cursor=step)
+                    self._show_cursor()
 
     def _scroll(self, top: int) -> None:
         self._top = max(0, min(top, len(self._lines()) - self._height()))
 
     def _show_cursor(self) -> None:
-        if self._state.view is sheet.View.LIST:
-            first, last = self._block()
-            self._scroll(min(max(self._top, last - self._height() + 1), first))
+        """Bring the row under the cursor onto the screen, its heading before all else."""
+        if own := self._own():  # nothing but the list has rows
+            self._scroll(min(max(self._top, own[-1] - self._height() + 1), own[0]))
+
+    def _own(self) -> list[int]:
+        return [index for index, line in enumerate(self._lines()) if line.row == self._state.cursor]
 
     def _block(self) -> tuple[int, int]:
-        """First and last line of what belongs to the cursor: the head with the first row, the end with the last."""
-        lines = self._lines()
-        if self._state.view is not sheet.View.LIST or not self._state.rows:
-            return 0, len(lines) - 1
-        own = [index for index, line in enumerate(lines) if line.row == self._state.cursor]
-        first = own[0] if self._state.cursor else 0
-        return first, own[-1] if self._state.cursor < len(self._state.rows) - 1 else len(lines) - 1
+        """First and last line to read at the cursor: the head goes with the first row, the end with the last."""
+        own, last = self._own(), len(self._lines()) - 1
+        if not own:
+            return 0, last
+        return own[0] if self._state.cursor else 0, own[-1] if self._state.cursor < len(self._state.rows) - 1 else last
 
     # Drawing
 
@@ -200,6 +211,14 @@ class _Screen:
         return wording.Page(width=min(self._size[0] - 1, wording.WIDEST), margin=margin, ascii=not self._unicode)
 
     def _lines(self) -> tuple[wording.Line, ...]:
+        """The page of the current state, flowed once for each state and size: every key asks for it many times."""
+        state, size, lines = self._flowed
+        if state is not self._state or size != self._size:
+            lines = self._flow()
+            self._flowed = (self._state, self._size, lines)
+        return lines
+
+    def _flow(self) -> tuple[wording.Line, ...]:
         state, page = self._state, self._page()
         match state.view:
             case sheet.View.LIST:
@@ -211,17 +230,19 @@ class _Screen:
 
     def _footer(self) -> tuple[wording.Line, ...]:
         state, page = self._state, self._page()
-        match state.view:
-            case sheet.View.WORD:
-                return (*wording.say(f"> {state.typed}", page), *wording.say("Esc leaves it denied.", page))
-            case sheet.View.DETAILS:
-                return wording.say("Enter goes back.", page)
         status = state.notice
-        if not status and not self._read().all:
-            status = "There is more below: j goes further down."
         if not self._keyboard.live(self._loop.time()):
             status = "Keys count in a moment."
-        return (*wording.say(status, page, wording.Voice.WARNING), *wording.keys(page))
+        elif not status and not self._read().all and state.view is sheet.View.LIST:
+            status = "There is more to read: j goes down, k up."
+        said = wording.say(status, page, wording.Voice.WARNING) if status else ()
+        match state.view:
+            case sheet.View.LIST:
+                return (*said, *wording.keys(page))
+            case sheet.View.DETAILS:
+                return (*said, *wording.say("Enter goes back.", page))
+            case sheet.View.WORD:
+                return (*said, *wording.say("Esc leaves it denied.", page), *wording.say(f"> {state.typed}", page))
 
     def _height(self) -> int:
         return max(_FEW_ROWS, self._size[1] - len(self._footer()))
@@ -238,6 +259,7 @@ class _Screen:
 
     def _drawn(self, _: object) -> None:
         """What is on the screen now has been shown; the first time, what was typed before it is thrown away."""
+        self._moved = False
         if self._state.view is sheet.View.LIST:
             self._seen.update(_lasting(self._shown))
         if not self._painted:
@@ -247,10 +269,14 @@ class _Screen:
             self._refresh_when_live()
 
     def _refresh_when_live(self) -> None:
-        if self._keyboard.live(self._loop.time()):
-            self._app.invalidate()
-        else:
-            self._loop.call_later(keys.SILENCE, self._refresh_when_live)
+        """Draw again as long as the page says that keys do not count, and once after that."""
+        self._app.invalidate()
+        if not self._keyboard.live(self._loop.time()) and not self._awaiting:
+            self._awaiting = self._loop.call_later(keys.SILENCE, self._look_again)
+
+    def _look_again(self) -> None:
+        self._awaiting = None
+        self._refresh_when_live()
 
 
 def _lasting(lines: Iterable[wording.Line]) -> list[wording.Line]:

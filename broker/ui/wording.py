@@ -18,6 +18,7 @@ WIDEST = 79
 CLAIM_CELLS = 240  # twice what a manifest may say: only words that skipped the manifest's own limit is cut
 NAME_CELLS = 80
 _MARKS_PER_LETTER = 2
+_NARROWEST = 2 + _MARKS_PER_LETTER  # a wide letter and its marks, so that every line takes something
 _SPANS = {
     model.Lifespan.ONCE: "this once",
     model.Lifespan.SESSION: "this session",
@@ -100,23 +101,13 @@ def wrap(words: str, width: int, lead: str = "", hang: str = "") -> list[str]:
         if started:
             lines.append(line)
             line = hang
-        kept, rest = _cut(word, max(2, width - cells(line)))
+        kept, rest = _cut(word, max(_NARROWEST, width - cells(line)))
         while rest:
             lines.append(line + kept)
             line = hang
-            kept, rest = _cut(rest, max(2, width - cells(line)))
+            kept, rest = _cut(rest, max(_NARROWEST, width - cells(line)))
         line, started = line + kept, True
     return [*lines, line]
-
-
-def span_words(span: model.Lifespan) -> str:
-    """How long an answer holds, as read after ``allow`` or ``deny``."""
-    return _SPANS[span]
-
-
-def risk_words(risk: model.Risk) -> str:
-    """The risk as a word; loud ones are upper case, so that nothing depends on colour."""
-    return f"{risk.word.upper() if risk >= model.Risk.HIGH else risk.word} risk"
 
 
 def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
@@ -125,7 +116,7 @@ def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     verb = verb if request.questions else "asks for nothing but to be started"
     lines = _flow(page, Voice.CHOICE, f"{request.app_id} {verb}")
     name, version = quote(request.name, NAME_CELLS), quote(request.version, NAME_CELLS)
-    lines += _flow(page, Voice.CLAIM, f"app says its name is {name}, version {version}")
+    lines += _flow(page, Voice.CLAIM, f"app says its name is {name}, version {version}", "", "  ")
     if text.mixed(request.name):
         lines += _flow(page, Voice.WARNING, "Its letters come from different scripts: it may imitate another name.")
     loud = request.trust in (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
@@ -175,8 +166,7 @@ def together(request: prompts.Request, page: Page) -> tuple[Line, ...]:
 
 def details(request: prompts.Request, question: prompts.Question, page: Page) -> tuple[Line, ...]:
     """Everything known about one question."""
-    need = "optional" if question.optional else "required"
-    lines = _flow(page, Voice.CHOICE, f"{question.title}: {risk_words(question.risk)}, {need}")
+    lines = _flow(page, Voice.CHOICE, f"{_weight(question)}: {question.title}")
     lines += body(question, page)
     if question.parts:
         lines += _flow(page, Voice.OURS, "One by one, it could:")
@@ -192,7 +182,7 @@ def details(request: prompts.Request, question: prompts.Question, page: Page) ->
 
 def critical(question: prompts.Question, word: str, page: Page) -> tuple[Line, ...]:
     """The screen of one critical question, with the word that has to be typed."""
-    lines = _flow(page, Voice.WARNING, f"STOP  {question.title}: {risk_words(question.risk)}")
+    lines = _flow(page, Voice.WARNING, f"STOP  {_weight(question)}: {question.title}")
     lines += body(question, page)
     lines += _flow(page, Voice.WARNING, f"To allow it, type the word  {word}  by hand. Nothing else allows it.")
     return tuple(lines)
@@ -205,18 +195,16 @@ def summary(
     if answers is None:
         words = f"{request.app_id}: nothing was decided, nothing is stored."
         return tuple(_flow(page, Voice.OURS, words)[:3])
-    given = {answer.intent_id: answer for answer in answers}
     lines = []
-    for effect in (model.Effect.ALLOW, model.Effect.DENY):
-        named = [
-            f"{question.title} ({span_words(given[question.intent_id].span)})"
-            for question in request.questions
-            if question.intent_id in given and given[question.intent_id].effect is effect
-        ]
+    effects = {answer.effect for answer in answers}
+    for effect in sorted(effects):
+        chosen = {answer.intent_id: answer.span for answer in answers if answer.effect is effect}
+        told = [question for question in request.questions if question.intent_id in chosen]
+        named = ", ".join(f"{question.title} ({_SPANS[chosen[question.intent_id]]})" for question in told)
         verb = "allowed" if effect is model.Effect.ALLOW else "denied"
-        told = _flow(page, Voice.OURS, f"{verb}: {', '.join(named)}")
-        counted = _flow(page, Voice.OURS, f"{verb}: {len(named)} of {len(request.questions)}")
-        lines += [] if not named else told if len(told) == 1 else counted[:1]
+        full = _flow(page, Voice.OURS, f"{verb}: {named}")
+        short = _flow(page, Voice.OURS, f"{verb}: {len(told)} of {len(request.questions)}")
+        lines += full if len(full) <= 3 - len(effects) else short[:1]
     change = _flow(page, Voice.OURS, f"change it: intent-ctl show {request.app_id}")
     return (*lines, *(change if len(change) == 1 else _flow(page, Voice.OURS, "change it: intent-ctl show APP")))
 
@@ -231,9 +219,8 @@ def keys(page: Page) -> tuple[Line, ...]:
 def numbered(request: prompts.Request, index: int, page: Page) -> tuple[Line, ...]:
     """The heading of one question where they come one after the other."""
     question = request.questions[index]
-    need = "optional" if question.optional else "required"
     count = f"Question {index + 1} of {len(request.questions)}"
-    return tuple(_flow(page, Voice.CHOICE, f"{count}: {question.title}, {risk_words(question.risk)}, {need}."))
+    return tuple(_flow(page, Voice.CHOICE, f"{count}, {_weight(question)}: {question.title}"))
 
 
 def offer(words: Sequence[str], page: Page) -> tuple[Line, ...]:
@@ -253,7 +240,7 @@ def _publisher(request: prompts.Request) -> str:
         case model.Trust.PINNED:
             return f"Signed by the key you already know: {request.fingerprint}"
         case model.Trust.FIRST_USE:
-            return f"Signed by a key that is NEW to you: {request.fingerprint}. Risks count one level higher."
+            return f"Signed by a key that is NEW to you, so risks count one level higher: {request.fingerprint}"
         case model.Trust.UNSIGNED:
             return "NOT SIGNED: nobody vouches for it. Risks count one level higher; nothing outlives the session."
 
@@ -271,14 +258,26 @@ def _change(question: prompts.Question) -> str:
 def _heading(question: prompts.Question, choice: Choice, current: bool, page: Page, row: int) -> list[Line]:
     allowed = choice.effect is model.Effect.ALLOW
     mark = f"{'>' if current else ' '} [{'x' if allowed else ' '}] "
-    need = "optional" if question.optional else "required"
-    verdict = f"{'ALLOW' if allowed else 'deny'} {span_words(choice.span)}"
-    columns = ((question.title, 26), (risk_words(question.risk), 15), (need, 10))
-    aligned = "".join(_pad(words, width) for words, width in columns) + verdict
+    verdict = f"{'ALLOW' if allowed else 'deny'} {_SPANS[choice.span]}"
+    # The title may hold a path of the app's choosing: last, it cannot pass for one of the columns.
+    aligned = _pad(verdict, 20) + _pad(_risk(question.risk), 15) + _pad(_need(question), 10) + question.title
     whole = _flow(page, Voice.CHOICE, aligned, mark, " " * 6, row=row)
     if len(whole) == 1:
         return whole
-    return _flow(page, Voice.CHOICE, ", ".join([*(words for words, _ in columns), verdict]), mark, " " * 6, row=row)
+    return _flow(page, Voice.CHOICE, f"{verdict}, {_weight(question)}: {question.title}", mark, " " * 6, row=row)
+
+
+def _risk(risk: model.Risk) -> str:
+    # Loud ones in upper case: nothing depends on colour.
+    return f"{risk.word.upper() if risk >= model.Risk.HIGH else risk.word} risk"
+
+
+def _need(question: prompts.Question) -> str:
+    return "optional" if question.optional else "required"
+
+
+def _weight(question: prompts.Question) -> str:
+    return f"{_risk(question.risk)}, {_need(question)}"
 
 
 def _pad(words: str, width: int) -> str:
@@ -298,17 +297,17 @@ def _flow(
 
 
 def _cut(words: str, room: int) -> tuple[str, str]:
+    """``words`` in two, the first at most ``room`` cells wide; marks stay with their letter."""
     used = 0
     for index, char in enumerate(words):
         used += _char_cells(char)
         if used > room:
+            while index and unicodedata.category(words[index]).startswith("M"):
+                index -= 1
             return words[:index], words[index:]
     return words, ""
 
 
 def _char_cells(char: str) -> int:
-    category = unicodedata.category(char)
-    if category in ("Mn", "Me"):
-        return 0
-    # Terminals disagree about symbols and number signs, and their tables are newer than ours: count those as wide.
-    return 2 if category in ("So", "No") or unicodedata.east_asian_width(char) in "WF" else 1
+    # Terminals disagree about marks, symbols and number signs, and their tables are newer than ours: count generously.
+    return 2 if unicodedata.category(char) in ("So", "No") or unicodedata.east_asian_width(char) in "WF" else 1
