@@ -27,6 +27,7 @@ APP = "org.example.App"
 PYTHON = ["/usr/bin/python3", "-I", "-S", "-c"]
 SHELL = ["/bin/sh", "-c"]
 LIMIT = 30  # seconds until something that takes milliseconds counts as never
+HOUR = 3600  # how long an answer with a deadline holds
 MAIN = """
 import sys
 sys.path.insert(0, {root!r})
@@ -125,7 +126,7 @@ class World:
         now = state.clock(self.places)
         with state.lock(app.lock("state")), journal.Journal.open(self.places) as book:
             vetted = app.vet(book)
-            life = decide.life(span, now, trust=vetted.trust)
+            life = decide.life(span, now, seconds=HOUR, trust=vetted.trust)
             made = [
                 decision
                 for intent in app.manifest.intents
