@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHIELDED = (_signal.SIGINT, _signal.SIGQUIT)
 
 STOPPED = b"s"  # B has stopped as a job does
-RUNNING = b"r"  # B was continued, or given the terminal it had stopped for
+RUNNING = b"r"  # B is in its place, was continued, or was given the terminal it had stopped for
 
 _FAILED = 125
 _GRACE = 2  # seconds between SIGHUP and SIGKILL when the user's terminal is gone
@@ -94,14 +94,14 @@ def _lead(
     dispose(_signal.SIG_IGN, _IGNORED)
     dispose(_signal.SIG_DFL, (_signal.SIGTERM,))
     wake = listen((_signal.SIGCHLD, _signal.SIGALRM))[0]
+    ready, prepared = os.pipe()
     child = os.fork()
     if child == 0:
-        _become(start, pty, foreground=foreground)
-    # B does the same: whoever comes first, an order finds the group. (contextlib is no part of the warm path.)
-    try:  # noqa: SIM105
-        os.setpgid(child, child)
-    except OSError:
-        pass  # B has become bwrap, or has ended
+        _become(start, pty, prepared, foreground=foreground)
+    os.close(prepared)
+    os.read(ready, 1)  # until then a signal would meet the dispositions of S
+    os.close(ready)
+    _tell(events, RUNNING)
     return _watch(child, pty, orders, events, wake)
 
 
@@ -134,8 +134,8 @@ def _watch(child: int, pty: int, orders: int, events: int, wake: int) -> int:
             last = 0
 
 
-def _become(start: "Callable[[], None]", pty: int, *, foreground: bool) -> None:
-    """Process B: never returns; ``start`` makes it bwrap."""
+def _become(start: "Callable[[], None]", pty: int, prepared: int, *, foreground: bool) -> None:
+    """Process B: never returns; closes ``prepared`` when it is in its place, then ``start`` makes it bwrap."""
     try:
         os.setpgid(0, 0)
         _signal.set_wakeup_fd(-1)
@@ -145,6 +145,7 @@ def _become(start: "Callable[[], None]", pty: int, *, foreground: bool) -> None:
             os.tcsetpgrp(pty, os.getpid())  # stops whoever is not in the foreground and does not ignore SIGTTOU
         dispose(_signal.SIG_DFL, (_signal.SIGTTOU,))
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        os.close(prepared)
         start()
     except Exception as error:
         _say(error)

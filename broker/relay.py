@@ -93,7 +93,7 @@ class _Relay:
         self.terminal, self.master, self.orders, self.events = terminal, master, orders, events
         self.wake, self.process = wake, process
         self.active = False
-        self.stopped = False
+        self.stopped = True  # the app is, or has not started: keys wait
         self.ended = False
         self.typed = b""  # for the app
         self.held = b""  # typed after ^Z: for the app only if that does not stop it

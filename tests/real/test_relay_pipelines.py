@@ -72,6 +72,19 @@ def test_an_app_in_a_pipeline_may_take_single_keys(desk: terminal.Desk) -> None:
     assert screen.modes() == modes
 
 
+def test_an_app_in_a_pipeline_may_turn_signals_into_keys(desk: terminal.Desk) -> None:
+    screen = desk.shell()
+    script = "echo up >&2; read x; stty -isig -icanon -echo; head -c 1; stty sane"
+    screen.command(f"boxed /bin/sh -c '{script}' | od -An -tu1")
+    screen.expect("up\r")
+    screen.taken()
+    assert screen.modes()[3] & termios.ISIG
+    screen.line("x")
+    screen.until(lambda: not screen.modes()[3] & termios.ISIG, "the keys still signal")
+    screen.send("\x03")
+    screen.expect(" 3\r")
+
+
 def test_a_pager_at_the_end_of_a_pipe(desk: terminal.Desk) -> None:
     must_work(shutil.which("less"), "less")
     screen = desk.shell()
