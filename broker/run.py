@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker import prompts
+
 USAGE = """usage: intent-run [--unsigned] APP [ARGUMENT ...]
 
 Start APP, an app id, an alias or a manifest file, with the permissions you granted it and nothing else.
@@ -90,10 +92,7 @@ def _say(text: str) -> None:
 
 
 def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
-    import secrets
-
     from broker import session
-    from broker.ui import choose
 
     if options & {b"--describe", b"--host-facts"}:
         from broker import describe, host
@@ -102,11 +101,18 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
         sys.stdout.write(look(name, os.environ))
         return 0
 
+    def whom() -> "prompts.Prompter | None":
+        import secrets
+
+        from broker.ui import choose  # most starts ask nothing
+
+        return choose.choose(os.environ, secrets.choice)
+
     return session.start(
         name,
         arguments,
         os.environ,
-        lambda: choose.choose(os.environ, secrets.choice),
+        whom,
         lambda line: _say(f"intent-run: {line}\n"),
         typed=os.isatty(0),
         unsigned=b"--unsigned" in options,
