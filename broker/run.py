@@ -92,8 +92,12 @@ def _say(text: str) -> None:
 
 
 def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
+    import signal
+
     from broker import session
 
+    # bubblewrap is tried before it is used, and waits for ever where the caller ignored this one.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if options & {b"--describe", b"--host-facts"}:
         from broker import describe, host
 
