@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from intents import facts, kinds, model
 
-settings.register_profile("laws", deadline=None, database=None, max_examples=int(os.environ.get("INTENTS_LAWS", "100")))
+EXAMPLES = int(os.environ.get("INTENTS_LAWS") or (200 if os.environ.get("INTENTS_CI") == "1" else 50))
+settings.register_profile("laws", deadline=None, database=None, max_examples=EXAMPLES)
 settings.load_profile("laws")
+MANY = settings(max_examples=4 * EXAMPLES)  # for what takes a coincidence
 NOW = model.Clock(wall=1_000_000, boottime=5_000, boot_id="this-boot", session="this-session")
 
 NAMES = st.sampled_from(
@@ -26,7 +28,7 @@ PLACES = st.builds(lambda root, parts: "/".join([root, *parts]), ROOTS, PARTS)
 ODD = st.sampled_from(
     ["home/.config", "home/.config/a", "home/.config/a/b", "home/.local", "home/.local/bin", "home/.cache/a", "home",
      "home/.granted/.config/a", "home/Documents", "home/Documents/a", "/home", "/var", "/var/lib", "/srv", "/bin/a",
-     "/usr/lib/a", "/lib/a", "/etc/hosts", "/etc/new/er", "/data/state", "home/.local/state/intents"],
+     "/data", "/usr/lib/a", "/lib/a", "/etc/hosts", "/etc/new/er", "/data/state", "home/.local/state/intents"],
 )  # fmt: skip
 
 
@@ -207,7 +209,7 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
 
     for path in (home, *own, f"{runtime}/intents", f"{own[1]}/apps", "/usr/bin/app", "/usr/share", "/var/tmp"):
         put(path, "file" if path.endswith("/app") else "dir")
-    for path in draw(st.lists(st.sampled_from(reserved[4:]), unique=True)):
+    for path in draw(st.lists(st.sampled_from(reserved[4:]), unique=True, min_size=2)):
         put(path, "dir")
     asked = [kinds.path.paths.parse_place(place).resolve(directories) or "" for place in places]
     astray = st.sampled_from([*asked, home, *own, "/etc", "/proc/1", f"{home}/.config/x", "/srv/b"])
@@ -215,13 +217,15 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
     for path in sorted(asked, key=len):
         if (what := draw(targets)) not in ("absent", path) and not path.startswith(f"{what}/"):
             put(path, what)
-    found = {*asked, *reserved, "/usr/bin/app", "/etc/localtime", "/etc/resolv.conf", "/var/tmp"}
+    found = {*asked, *reserved, "/usr/bin/app", "/etc/localtime", "/etc/drirc", "/etc/resolv.conf", "/var/tmp"}
     if draw(st.booleans()):
         put("/var/lib", "/data/lib")
     if draw(st.booleans()):
         put("/run/resolv.conf", "file")
         put("/usr/share/zone", "file")
+        put("/opt/drirc", "file")
     tree |= {"/bin": "/usr/bin", "/etc/localtime": "/usr/share/zone", "/etc/resolv.conf": "/run/resolv.conf"}
+    tree["/etc/drirc"] = "/opt/drirc"
     return host(tree, home, uid, runtime, directories, tuple(reserved), found, draw(st.sampled_from([0, 7])))
 
 
@@ -245,7 +249,8 @@ def host(
 
     link = facts.Entry(path="/bin", kind="link", target="usr/bin")
     etc = [facts.Entry(path=f"/etc/{name}", kind="file") for name in ("ld.so.cache", "hosts")]
-    for name, target in (("localtime", "/usr/share/zone"), ("resolv.conf", "/run/resolv.conf")):
+    links = {"localtime": "/usr/share/zone", "drirc": "/opt/drirc", "resolv.conf": "/run/resolv.conf"}
+    for name, target in links.items():
         etc.append(facts.Entry(path=f"/etc/{name}", kind="link", target=target))
     bus = [
         facts.Bus(name=name, address=f"unix:path=/run/{name}", activatable=(), owned=())

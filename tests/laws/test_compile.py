@@ -92,6 +92,7 @@ def test_everything_else_is_there_for_a_granted_intent(case: Case) -> None:
     assert {*solid} <= {mount.dest for mount in result.sandbox.mounts}
 
 
+@generate.MANY
 @given(cases(), st.data())
 def test_more_grants_never_show_less(case: Case, data: st.DataObject) -> None:
     more = data.draw(st.lists(st.booleans(), min_size=len(case.grant.verdicts), max_size=len(case.grant.verdicts)))
@@ -108,6 +109,7 @@ def test_more_grants_never_show_less(case: Case, data: st.DataObject) -> None:
     assert (less.share_network is None) or (much.share_network is not None)
 
 
+@generate.MANY
 @given(cases())
 def test_nothing_of_the_broker_is_a_source_but_the_apps_own(case: Case) -> None:
     box, host = compiled(case).sandbox, case.host
