@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from intents import facts, kinds, model
+from intents import facts, kinds, model, paths
 
 EXAMPLES = int(os.environ.get("INTENTS_LAWS") or (200 if os.environ.get("INTENTS_CI") == "1" else 50))
 settings.register_profile("laws", deadline=None, database=None, max_examples=EXAMPLES)
@@ -211,7 +211,7 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
         put(path, "file" if path.endswith("/app") else "dir")
     for path in draw(st.lists(st.sampled_from(reserved[4:]), unique=True, min_size=2)):
         put(path, "dir")
-    asked = [kinds.path.paths.parse_place(place).resolve(directories) or "" for place in places]
+    asked = [paths.parse_place(place).resolve(directories) or "" for place in places]
     astray = st.sampled_from([*asked, home, *own, "/etc", "/proc/1", f"{home}/.config/x", "/srv/b"])
     targets = st.one_of(st.sampled_from(["dir", "dir", "dir", "file", "absent"]), astray)
     for path in sorted(asked, key=len):

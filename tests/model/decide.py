@@ -21,20 +21,20 @@ def stands(part: model.Scope, newest_first: Sequence[model.Decision], objects: M
     covering = [decision for decision in newest_first if decision.asked.covers(part)]
     first = newest_first.index(covering[0]) if covering else len(newest_first)
     less = [decision for decision in newest_first[:first] if part.covers(decision.asked)]
-    granted = set()
-    for decision in less:  # rule 2
-        if decision.granted is not None and counts(decision, less, objects):
-            granted |= {decision.granted.meet(part)}
+    granted = {met for each in less if counts(each, less, objects) if (met := shared(each, part)) is not None}  # rule 2
     if not covering:  # rule 5
-        return Standing(granted=frozenset(granted - {None}), denied=False, open=True, moved=frozenset())
+        return Standing(granted=frozenset(granted), denied=False, open=True, moved=frozenset())
     decision = covering[0]
-    if decision.granted is None:  # rule 1
-        return Standing(granted=frozenset(granted - {None}), denied=True, open=False, moved=frozenset())
-    if not counts(decision, [*less, decision], objects):
-        return Standing(granted=frozenset(granted - {None}), denied=False, open=True, moved=away(decision, objects))
-    shared = decision.granted.meet(part)  # rule 1
-    granted.add(shared)
-    return Standing(granted=frozenset(granted - {None}), denied=shared is None, open=False, moved=frozenset())
+    if decision.granted is not None and not counts(decision, [*less, decision], objects):
+        return Standing(granted=frozenset(granted), denied=False, open=True, moved=away(decision, objects))
+    met = shared(decision, part)  # rule 1
+    all_of_it = granted if met is None else {*granted, met}
+    return Standing(granted=frozenset(all_of_it), denied=met is None, open=False, moved=frozenset())
+
+
+def shared(decision: model.Decision, part: model.Scope) -> model.Scope | None:
+    """What the decision gives of the part."""
+    return None if decision.granted is None else decision.granted.meet(part)
 
 
 def counts(allowance: model.Decision, newest_first: Sequence[model.Decision], objects: Mapping[str, str]) -> bool:
