@@ -197,11 +197,10 @@ class _Screen:
     # Drawing
 
     def _measure(self) -> None:
-        """After a resize every row is elsewhere: nothing has been read, and keys wait again."""
+        """After a resize every row is elsewhere, so keys wait again; lines that broke elsewhere were not read yet."""
         size = tty.size(self._stream.fileno())
         if size != self._size:
             self._size = size
-            self._seen.clear()
             self._keyboard.settle(self._loop.time(), self._settle)
             self._refresh_when_live()
             self._show_cursor()

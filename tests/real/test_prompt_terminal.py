@@ -20,13 +20,13 @@ NOTHING_TICKED = {"rates": "deny forever", "sheets": "deny forever", "window": "
 NOISE = {
     "many times Enter": "\r\r\r\r",
     "y and Enter": "y\r",
-    "yes": "yes",
+    "yes and a space": "yes s",
     "a paste": "\x1b[200~ \x1b[B \x1b[B s\r\x1b[201~",
-    "a paste without brackets": " ms",
+    "a paste without brackets": " s",
     "what the terminal is": "\x1b[?62;22c",
     "where the cursor is": "\x1b[24;80R",
-    "its version": "\x1bP>|xterm(379)s m \x1b\\",
-    "the clipboard": "\x1b]52;c; m s\x07",
+    "its version": "\x1bP>|xterm(379) s\x1b\\",
+    "the clipboard": "\x1b]52;c; s\x07",
     "the mouse": "\x1b[<0;5;5M\x1b[<0;5;5m",
     "eight-bit letters": "\x9b62 s",
 }
