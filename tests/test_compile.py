@@ -192,3 +192,10 @@ def test_what_runs_programs_or_holds_keys_is_critical() -> None:
         ("/usr/share/app", "write", model.Risk.CRITICAL),
     ):
         assert path.Path.read({"place": text, "access": access}).risk(seen) is risk, (text, access)
+
+
+def test_the_name_of_a_directory_is_not_our_sentence() -> None:
+    place = "home/x. It can do nothing else"
+    phrase = path.Path.read({"place": place, "access": "read"}).phrase(host())
+    assert phrase.allows == 'It can read everything in "~/x. It can do nothing else".'
+    assert path.Path.read({"place": "home/a", "access": "read"}).phrase(host()).allows.endswith(" in ~/a.")

@@ -1,5 +1,6 @@
 """Kind ``path``: one file or directory of the host (SPEC §5.3)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ and change), or `create` (the same, and the directory is made when it does not e
 kernel (`/proc`, `/sys`, `/dev`) or the running system (`/run`, `/tmp`) can be granted."""
 
 ACCESS = ("read", "write", "create")
+_WORD = re.compile(r"[\w.,+@~/-]+")
 # (path below home, name of the app's own persistent directory that is mounted there)
 PRIVATE_DIRECTORIES = ((".config", "config"), (".local/share", "data"), (".local/state", "state"), (".cache", "cache"))
 
@@ -91,12 +93,12 @@ class Path:
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         path = self.place.resolve(dict(host.directories)) or self.place.text
         fact = host.path(path)
-        shown = paths.printable(_with_tilde(path, host.account.home))
+        shown = _quoted(_with_tilde(path, host.account.home))
         verb = "read" if self.access == "read" else "read, change and delete"
         what = "the file" if fact and fact.kind == "file" else "everything in"
         notes: list[str] = []
         if fact and fact.real not in ("", path):
-            notes.append(f"{shown} is a link: what is given is {paths.printable(fact.real)}.")
+            notes.append(f"{shown} is a link: what is given is {_quoted(fact.real)}.")
         if fact and fact.kind == "absent":
             made = "it is made for the app" if self.access == "create" else "nothing is given until it exists"
             notes.append(f"{shown} does not exist: {made}.")
@@ -220,6 +222,12 @@ def _touches(real: str, home: str, names: tuple[str, ...]) -> bool:
     """Whether the path lies in one of the named places of the home, or holds one and is not the home itself."""
     places = [f"{home}/{name}" for name in names]
     return any(paths.inside(real, place) or (real != home and paths.inside(place, real)) for place in places)
+
+
+def _quoted(path: str) -> str:
+    """The path as one visible word: a directory's name must not read like the rest of our sentence."""
+    shown = paths.printable(path)
+    return shown if _WORD.fullmatch(shown) else '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _with_tilde(path: str, home: str) -> str:
