@@ -1,9 +1,11 @@
 """Whose manifest is started, and what an update changes: pins, serials, the difference to ask (SPEC §7, §8.3)."""
 
+import base64
 import os
 import pathlib
 import socket
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from unittest import mock
 
 import pytest
@@ -131,19 +133,24 @@ def test_a_changed_byte_is_refused(home: world.World) -> None:
     refused(home, "signature-mismatch")
 
 
+def flipped(armor: bytes) -> bytes:
+    """The same signature with one bit of its point R, the 64th to 33rd byte from the end, another one."""
+    begin, *lines, end = armor.decode().splitlines()
+    data = bytearray(base64.b64decode("".join(lines)))
+    data[-50] ^= 1
+    text = base64.b64encode(data).decode()
+    return "\n".join([begin, *textwrap.wrap(text, 70), end, ""]).encode()
+
+
 @pytest.mark.parametrize(
     ("damage", "code"),
-    [(lambda armor: armor.replace(b"A", b"B", 20), ""), (lambda armor: armor[:-30], "signature-malformed")],
-    ids=["letters", "cut"],
+    [(flipped, "signature-mismatch"), (lambda armor: armor[:-30], "signature-malformed")],
+    ids=["one bit", "cut"],
 )
-def test_a_damaged_signature_is_refused(home: world.World, damage: object, code: str) -> None:
+def test_a_damaged_signature_is_refused(home: world.World, damage: Callable[[bytes], bytes], code: str) -> None:
     path = pathlib.Path(home.places.data, "manifests", f"{APP}.toml.sig")
-    assert callable(damage)
     path.write_bytes(damage(path.read_bytes()))
-    done = home.start(LOOK)
-    assert (done.returncode, done.stdout) == (126, b"") and b"signature-" in done.stderr
-    if code:
-        refused(home, code)
+    refused(home, code)
 
 
 @pytest.mark.parametrize(("key", "code"), [(None, "signature-missing"), (control.REPOSITORY_KEY, "unsigned")])
