@@ -125,12 +125,15 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
     if not terminal:
         options.append(b"--new-session")
     command = [*sections["command"], *arguments]
-    if terminal and settings[b"signals"] == b"1":
-        # The relay starts bubblewrap deaf to ^C and ^\; the app gets its ears back.
-        command = [b"/usr/bin/env", b"--default-signal=INT,QUIT", b"--", *command]
+    deaf = terminal and settings[b"signals"] == b"1"
+    if deaf:
+        command = [b"/usr/bin/env", b"--default-signal=INT,QUIT,HUP,TERM", b"--", *command]
     argv = [b"bwrap", b"--args", b"%d" % _memory(b"\0".join([*options, *args, b""])), b"--", *command]
 
     def start() -> None:
+        if deaf:  # bubblewrap would die of these before the app could handle them (ADR 3)
+            for number in (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTERM):
+                _signal.signal(number, _signal.SIG_IGN)
         if settings[b"scoped"] == b"1":
             _restrict()
         os.execve(settings[b"bwrap"], argv, {})
@@ -139,7 +142,11 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
         start()
     from broker import relay
 
-    return relay.run(start)
+    status = relay.run(start)
+    if status == 128 + _signal.SIGINT:  # dying of it, rather than telling of it, is what ends a shell's loop
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
+    return status
 
 
 def check_descriptors() -> None:

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-# bwrap would die of ^C before the app could handle it, and take the app along (--die-with-parent). The command inside
-# is therefore started by `env --default-signal=` with these names.
-SHIELDED = (_signal.SIGINT, _signal.SIGQUIT)
-
 STOPPED = b"s"  # B has stopped as a job does
 RUNNING = b"r"  # B is in its place, was continued, or was given the terminal it had stopped for
 
@@ -140,7 +136,6 @@ def _become(start: "Callable[[], None]", pty: int, prepared: int, *, foreground:
         os.setpgid(0, 0)
         _signal.set_wakeup_fd(-1)
         dispose(_signal.SIG_DFL, _signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGTTOU})
-        dispose(_signal.SIG_IGN, SHIELDED)
         if foreground:
             os.tcsetpgrp(pty, os.getpid())  # stops whoever is not in the foreground and does not ignore SIGTTOU
         dispose(_signal.SIG_DFL, (_signal.SIGTTOU,))

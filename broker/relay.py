@@ -36,7 +36,7 @@ def run(start: "Callable[[], None]") -> int:
     """Run the sandbox on a pty of its own until it ends; at least one of the descriptors 0–2 must be a terminal.
 
     start: execs bwrap; called in a grandchild in which each of 0–2 that was a terminal is the pty, signals are at their
-    defaults and ``monitor.SHIELDED`` ignored. If it raises, that process prints one line and exits 125.
+    defaults. If it raises, that process prints one line and exits 125.
     Returns the exit status of bwrap, 128 + n when signal n ended it, 129 when the user's terminal went away.
     Raises HostError: unsafe-descriptor when 0–2 are different terminals, no-pty when the kernel gives none. 0–2 must be
     open; descriptors the caller opened for bwrap stay open here as well, until this process ends.

@@ -29,17 +29,24 @@ PROMPT = "READY> "
 _serial = itertools.count()
 
 RELAY = """#!/usr/bin/python3 -IS
-import os, sys
+import os, signal, sys
 sys.path.insert(0, {place!r})
 from broker import relay
-status = relay.run(lambda: os.execvp(sys.argv[1], sys.argv[1:]))
+
+def start():
+    if sys.argv[1] == "bwrap":  # what the executor does; env gives the app its signals back
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    os.execvp(sys.argv[1], sys.argv[1:])
+
+status = relay.run(start)
 open({share!r} + "/status", "w").write(str(status))
 sys.exit(status)
 """
 BWRAP = "--unshare-all --die-with-parent --ro-bind / / --dev /dev --proc /proc --bind {share} {share}"
 SCRIPTS = {
     "relay": RELAY,
-    "boxed": "#!/bin/sh\nexec relay bwrap " + BWRAP + ' -- /usr/bin/env --default-signal=INT,QUIT "$@"\n',
+    "boxed": "#!/bin/sh\nexec relay bwrap " + BWRAP + ' -- /usr/bin/env --default-signal=INT,QUIT,HUP,TERM "$@"\n',
     "bare": "#!/bin/sh\nexec bwrap " + BWRAP + ' -- "$@"\n',
     "bare-session": "#!/bin/sh\nexec bwrap --new-session " + BWRAP + ' -- "$@"\n',
 }

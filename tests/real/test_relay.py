@@ -118,12 +118,22 @@ def test_closing_the_window_ends_even_an_app_that_ignores_it(desk: terminal.Desk
     assert not terminal.named(mark)
 
 
-def test_closing_the_window_tells_the_app_first(desk: terminal.Desk) -> None:
+@pytest.mark.parametrize("command", ["relay", "boxed"])
+def test_closing_the_window_tells_the_app_first(desk: terminal.Desk, command: str) -> None:
     script = 'trap "echo told > $S/told; exit" HUP; echo up; while :; do sleep 0.05; done'
-    screen = desk.open("relay", "/bin/sh", "-c", script)
+    screen = desk.open(command, "/bin/sh", "-c", script)
     screen.expect("up")
     screen.hang_up()
     assert screen.process.wait(terminal.PATIENCE) == 129
+    assert desk.file("told") == "told\n"
+
+
+def test_termination_reaches_the_app_in_the_sandbox(desk: terminal.Desk) -> None:
+    script = 'trap "echo told > $S/told; exit 3" TERM; echo up; while :; do sleep 0.05; done'
+    screen = desk.open("boxed", "/bin/sh", "-c", script)
+    screen.expect("up")
+    screen.process.terminate()
+    assert screen.process.wait(terminal.PATIENCE) == 3
     assert desk.file("told") == "told\n"
 
 
