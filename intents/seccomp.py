@@ -2,8 +2,9 @@
 
 In: the machine name and the socket families that are granted. Out: bytes, one ``struct sock_filter`` per eight
 (linux/filter.h, seccomp(2)). The default is to allow, as the namespaces are the wall; the filter takes away the calls
-that reach past it (the terminal, other processes, keyrings, new namespaces and mounts) and the parts of the kernel that
-ordinary programs do not need. A number this file does not know is answered as an older kernel would: ENOSYS.
+that reach past it (the terminal, other processes, keyrings, new namespaces and mounts, setuid files) and the parts of
+the kernel that ordinary programs do not need. A number this file does not know is answered as by an older kernel:
+ENOSYS.
 """
 
 import enum
@@ -182,6 +183,10 @@ _NUMBER, _AUDIT, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; both m
 _CLONE_NEW = 0x7E020000  # NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # both type into the terminal that started the app
 _PER_LINUX, _PER_LINUX32 = 0, 8  # other personalities turn address randomisation and other hardening off
+# In a granted directory such a file is for everybody outside, and runs as the user: an accomplice needs no more. Files
+# that are made with these bits lose them when they are written to (write(2)), so only changing a mode is refused.
+_S_ISUID, _S_ISGID = 0o4000, 0o2000
+_CHMOD = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # call -> which argument is the mode
 
 
 def _guards(families: tuple[int, ...]) -> dict[str, _Guard]:
@@ -221,7 +226,19 @@ def _guards(families: tuple[int, ...]) -> dict[str, _Guard]:
             miss=Verdict.EPERM,
             words="other than PER_LINUX, PER_LINUX32",
         ),
+        **{name: _mode(argument) for name, argument in _CHMOD.items()},
     }
+
+
+def _mode(argument: int) -> _Guard:
+    return _Guard(
+        argument=argument,
+        jump=_JSET,
+        values=(_S_ISUID | _S_ISGID,),
+        hit=Verdict.EPERM,
+        miss=Verdict.ALLOW,
+        words="S_ISUID, S_ISGID",
+    )
 
 
 def _machine(machine: str) -> _Machine:
@@ -238,7 +255,7 @@ def _rules(target: _Machine, families: tuple[int, ...]) -> dict[int, Verdict | _
     rules: dict[int, Verdict | _Guard] = dict.fromkeys(target.names, Verdict.ALLOW)
     rules |= {numbers[name]: Verdict.EPERM for name in f"{_EPERM} {target.refused}".split()}
     rules |= {numbers[name]: Verdict.ENOSYS for name in _ENOSYS.split()}
-    rules |= {numbers[name]: guard for name, guard in _guards(families).items()}
+    rules |= {numbers[name]: guard for name, guard in _guards(families).items() if name in numbers}
     return rules
 
 def _ranges(target: _Machine, families: tuple[int, ...]) -> list[tuple[int, Verdict | _Guard]]:

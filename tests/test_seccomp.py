@@ -45,6 +45,7 @@ ENOSYS = {
 }  # fmt: skip
 GUARDED = {  # with every argument 0 these are allowed
     "ioctl": (16, 29), "socket": (41, 198), "socketpair": (53, 199), "clone": (56, 220), "personality": (135, 92),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
 }  # fmt: skip
 KNOWN = {X86_64: {*range(337), *range(424, 470)}, AARCH64: {*range(244), *range(260, 295), *range(424, 470)}}
 
@@ -72,7 +73,9 @@ def verdict(machine: str, number: int, *arguments: int, audit: int | None = None
 
 
 def guarded(machine: str, name: str, *arguments: int, program: bytes | None = None) -> str:
-    return verdict(machine, GUARDED[name][column(machine)], *arguments, program=program)
+    number = GUARDED[name][column(machine)]
+    assert number is not None
+    return verdict(machine, number, *arguments, program=program)
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -130,6 +133,18 @@ def test_personality_allows_only_plain_linux(machine: str, high: int) -> None:
     personas = (0, 1, 7, 8, 9, 0x40000, 0x40008, 0x400000, 0x20000008, 0xFFFFFFFF)
     assert {p for p in personas if guarded(machine, "personality", high | p) == "allow"} == {0, 8}
     assert guarded(machine, "personality", high | 0x40000) == "EPERM"
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize(("call", "at"), [("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2)])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_no_mode_makes_a_file_run_as_its_owner(machine: str, call: str, at: int, high: int) -> None:
+    if GUARDED[call][column(machine)] is None:
+        return
+    before = [0o6000] * at  # the arguments that are no mode
+    refused = {mode for mode in range(0o10000) if guarded(machine, call, *before, high | mode) == "EPERM"}
+    assert refused == {mode for mode in range(0o10000) if mode & 0o6000}
+    assert guarded(machine, call, *before, high | 0o1777, 0o6000) == "allow"
 
 
 @pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
@@ -226,7 +241,12 @@ def test_verdicts_say_what_the_bytes_do(machine: str) -> None:
     plain = {name: word for name, word in said.items() if re.fullmatch(r"\w+", name)}
     assert {name: word for name, word in plain.items() if word != "allow"} == refused
     assert len(plain) == len(KNOWN[machine])
-    assert {name: word for name, word in said.items() if name not in plain} == {
+    modes = {
+        f"{name}(S_ISUID, S_ISGID)": "EPERM"
+        for name in ("chmod", "fchmod", "fchmodat", "fchmodat2")
+        if GUARDED[name][column(machine)] is not None
+    }
+    assert {name: word for name, word in said.items() if name not in plain} == modes | {
         "clone(any CLONE_NEW* flag)": "EPERM",
         "ioctl(TIOCSTI, TIOCLINUX)": "EPERM",
         "personality(other than PER_LINUX, PER_LINUX32)": "EPERM",

@@ -53,6 +53,9 @@ CASES = {
     "userfaultfd": (323, 282, (0xFFFF,), "EPERM"),
     "statmount": (457, 457, (0, 0, 0, 0), "EPERM"),
     "lsm_list_modules": (461, 461, (0, 0, 0), "EPERM"),
+    "fchmod-setuid": (91, 52, (-1, 0o4755), "EPERM"),
+    "fchmod-setgid-high-bits": (91, 52, (-1, 0x1_0000_05ED | 0o2000), "EPERM"),
+    "fchmodat-setuid": (268, 53, (-1, 0, 0o4755), "EPERM"),
     "clone-new-user": (56, 220, (0x10000000 | 17, 0, 0, 0, 0), "EPERM"),
 }
 # The kernel itself says the same without the filter where it was built or told so; then the twin cannot differ.
