@@ -17,7 +17,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from broker import bus, guards, programs, state, userdirs, wayland
+from broker import bus, guards, mounts, programs, state, userdirs, wayland
 from intents import errors, facts, model, paths
 from intents.kinds import dbus, display, dns, network, path
 
@@ -101,7 +101,8 @@ def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Look
     account = _account(watch, kept)
     runtime = os.path.dirname(kept.runtime)
     directories = _directories(watch, account, kept)
-    reserved = _canonical(watch, [place for place in (kept.state, kept.data, kept.config, kept.runtime) if place])
+    table = _mounts(watch) if needs.places else ()
+    reserved = _canonical(watch, kept, table)
     etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
     asked = [found for place in needs.places if (found := place.resolve(dict(directories)))]
     links = [entry.path for entry in etc if entry.kind == "link"]
@@ -123,6 +124,8 @@ def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Look
         landlock=landlock(),
         abstract_sockets=abstract_sockets(),
         env_resets_signals=_signals(watch),
+        code=programs.code(),
+        kernel=mounts.system(table),
     )
     return Looked(facts=seen, guards=tuple(watch.taken.values()))
 
@@ -140,7 +143,9 @@ def record(environ: Mapping[str, str], command: str) -> str:
     moved = {seen.account.home: account.home, seen.runtime_dir or "/run/user": "/run/user/1000"}
     owners = tuple(dataclasses.replace(fact, owner=min(fact.owner, account.uid)) for fact in seen.paths)
     sockets = tuple(name for name in seen.abstract_sockets if name.startswith(network.X11_ABSTRACT))
-    nameless = dataclasses.replace(seen, account=account, paths=owners, abstract_sockets=sockets)
+    nameless = dataclasses.replace(
+        seen, account=account, paths=owners, abstract_sockets=sockets, code=(), kernel=()
+    )
     text = json.dumps(_renamed(json.loads(facts.to_json(nameless)), moved))
     return facts.to_json(facts.from_json(text)).encode("utf-8", "backslashreplace").decode()
 
@@ -197,10 +202,19 @@ def _below(found: str, before: str, after: str) -> str:
     return after + found[len(before) :] if paths.inside(found, before) else found
 
 
-def _canonical(watch: _Watch, own: list[str]) -> tuple[str, ...]:
-    for place in (*own, *RESERVED):
+def _canonical(watch: _Watch, kept: state.Places, table: tuple[mounts.Mount, ...]) -> tuple[str, ...]:
+    """The reserved places of this environment and of one without XDG variables, by every path that leads there."""
+    usual = [f"{kept.home}/{base}/{state.NAME}" for base in (".local/state", ".local/share", ".config")]
+    own = [place for place in (kept.state, kept.data, kept.config, kept.runtime, *usual, *RESERVED) if place]
+    for place in own:
         watch.see("real", place)
-    return tuple(os.path.realpath(place) for place in (*own, *RESERVED))
+    real = [os.path.realpath(place) for place in own]
+    return tuple(dict.fromkeys((*real, *(other for place in real for other in mounts.others(place, table)))))
+
+
+def _mounts(watch: _Watch) -> tuple[mounts.Mount, ...]:
+    watch.see("same", mounts.TABLE)
+    return mounts.read()
 
 
 def _entries(watch: _Watch, candidates: Iterable[str]) -> Iterable[facts.Entry]:

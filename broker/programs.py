@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import subprocess
+import sys
 
 from intents import errors
 
@@ -80,6 +81,13 @@ def find(name: str, search: tuple[str, ...] = SEARCH) -> str:
         if safe and not found.st_mode & 0o020 and stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK):
             return path
     return ""
+
+
+def code() -> tuple[str, ...]:
+    """The canonical paths of this command, of its interpreter, and of the directories it takes modules from."""
+    found = {os.path.realpath(file) for file in (sys.argv[0], sys.executable) if os.path.isabs(file)}
+    found |= {os.path.realpath(entry) for entry in sys.path if os.path.isabs(entry) and os.path.isdir(entry)}
+    return tuple(sorted(found))
 
 
 def run(*argv: str) -> tuple[int, str]:

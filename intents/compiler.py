@@ -57,6 +57,8 @@ def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -
         hint = "install it: " + " or ".join(f"`{tool} install {name}`" for tool, name in how.items()) if how else ""
         message = f"`{program}`, which {app.name} starts, is not installed"
         raise errors.HostError("program-missing", message, hint=hint)
+    if any(paths.inside(fact.real, place) for place in host.reserved):
+        raise errors.HostError("program-missing", f"`{program}` lies where intents keeps its own files")
     shown = [op for op in ops if isinstance(op, sandbox.Bind)]
     if any(paths.inside(program, op.dest) and op.source != op.dest for op in shown):
         message = f"`{program}` lies where {app.name} has its own directories, so it cannot be shown there"

@@ -94,6 +94,8 @@ class HostFacts:
     landlock: int  # ABI version, 0 without
     abstract_sockets: tuple[str, ...]  # names of listening abstract sockets in the host's network namespace
     env_resets_signals: bool  # /usr/bin/env understands --default-signal (GNU coreutils >= 8.31)
+    code: tuple[str, ...] = ()  # canonical: the files and directories that this program itself is run from
+    kernel: tuple[str, ...] = ()  # where the running system shows outside /proc, /sys, /dev, /run, /tmp: mounts
 
     def directory(self, root: str) -> str | None:
         """The absolute path of a place root here."""

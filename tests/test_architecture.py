@@ -30,7 +30,7 @@ LAYERS = {
         "monitor user_terminal",
         "relay",
         "launch",
-        "wayland bus state guards history programs userdirs",
+        "wayland bus state guards history programs userdirs mounts",
         "journal catalog host plans doctor_proxy",
         "prompts app runs",
         "record known removal",

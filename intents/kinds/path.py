@@ -22,14 +22,32 @@ SENSITIVE_WRITE = (
     ".bash_profile", ".bash_login", ".bash_logout", ".bashrc", ".profile", ".zshrc", ".zshenv", ".zprofile", ".zlogin",
     ".login", ".cshrc", ".tcshrc", ".xinitrc", ".xsession", ".xprofile", ".xsessionrc", ".pam_environment",
     ".config/autostart", ".config/systemd", ".config/environment.d", ".config/fish", ".config/git", ".config/dconf",
-    ".local/bin", "bin", ".local/share/applications", ".local/share/dbus-1", ".local/share/systemd",
-    ".local/share/flatpak", ".var/app", ".vimrc", ".vim", ".emacs", ".emacs.d", ".config/nvim", ".cargo/bin", ".ssh",
-    ".gitconfig", ".gnupg", ".local/share/keyrings",
+    ".local/bin", "bin", "go/bin", "miniconda3", "miniforge3", "anaconda3", ".local/lib", ".local/share/applications",
+    ".local/share/autostart", ".local/share/cinnamon", ".local/share/containers", ".local/share/dbus-1",
+    ".local/share/fish", ".local/share/flatpak", ".local/share/gnome-shell", ".local/share/kio", ".local/share/konsole",
+    ".local/share/kservices5", ".local/share/kwin", ".local/share/mise", ".local/share/nautilus",
+    ".local/share/nautilus-python", ".local/share/nemo", ".local/share/nvim", ".local/share/pipx",
+    ".local/share/plasma", ".local/share/systemd", ".local/share/uv", ".local/share/virtualenvs",
+    ".local/share/vulkan", ".local/share/zsh", ".var/app", ".vimrc", ".vim", ".emacs", ".emacs.d", ".config/nvim",
+    ".cargo/bin", ".ssh", ".gitconfig", ".gnupg", ".local/share/keyrings", "snap",
+)  # fmt: skip
+# Hidden trees in which other programs keep what they work on; all else that is hidden says how programs start.
+DATA = (".cache", ".local/share", ".local/state")
+# Outside the home: programs, what starts them, and what they trust.
+PROGRAMS = (
+    "/bin", "/boot", "/etc", "/home/linuxbrew", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/root", "/sbin",
+    "/snap", "/usr", "/var/lib", "/var/spool",
 )  # fmt: skip
 SENSITIVE_READ = (
     ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".password-store", ".pki",
     ".mozilla", ".thunderbird", ".config/chromium", ".config/google-chrome", ".config/BraveSoftware", ".config/gh",
     ".config/gcloud", ".local/share/keyrings", ".bitcoin", ".electrum", ".monero", ".bash_history", ".zsh_history",
+    ".Xauthority", ".ICEauthority", ".cargo/credentials", ".cargo/credentials.toml", ".colima", ".config/Bitwarden",
+    ".config/Element", ".config/Signal", ".config/containers/auth.json", ".config/git/credentials", ".config/hub",
+    ".config/keepassxc", ".config/microsoft-edge", ".config/op", ".config/opera", ".config/rclone", ".config/sops",
+    ".config/vivaldi", ".ethereum", ".lima", ".local/share/TelegramDesktop", ".local/share/evolution",
+    ".local/share/fish", ".local/share/gnupg", ".local/share/kwalletd", ".my.cnf", ".npmrc", ".pgpass", ".pypirc",
+    ".rd", ".s3cfg", ".terraform.d", ".var/app", ".vault-token", "snap",
 )  # fmt: skip
 DAEMON_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman", "/run/containerd")
 
@@ -81,14 +99,9 @@ class Path:
     def risk(self, host: facts.HostFacts) -> model.Risk:
         path = self.place.resolve(dict(host.directories)) or self.place.text
         fact = host.path(path)
-        real = fact.real if fact and fact.real else path
-        if _touches(real, host.account.home, SENSITIVE_READ) or real in DAEMON_SOCKETS:
-            return model.Risk.CRITICAL
-        if self.access == "read":
-            return model.Risk.HIGH if _wide(real, host.account.home) else model.Risk.NORMAL
-        if _wide(real, host.account.home) or _touches(real, host.account.home, SENSITIVE_WRITE):
-            return model.Risk.CRITICAL
-        return model.Risk.CRITICAL if real.startswith(("/usr/", "/etc/", "/opt/")) else model.Risk.HIGH
+        # A link counts by its own name as well: other programs take that way.
+        ways = {path, fact.real} if fact and fact.real else {path}
+        return max(_risk(way, host, write=self.access != "read") for way in ways)
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         path = self.place.resolve(dict(host.directories)) or self.place.text
@@ -104,6 +117,7 @@ class Path:
             notes.append(f"{shown} does not exist: {made}.")
         if self.place == paths.Place(root="home", parts=()):
             notes.append("Not given: .config, .local and .cache. New files directly in your home are not kept.")
+            notes.extend(_exceptions(fact, host, write=self.access != "read") if fact else ())
         if path != host.account.home and paths.inside(host.account.home, path):
             notes.append("Your own home directory in it is not given: the app's own stands in its place.")
         if inside := _private_root(path, host):
@@ -142,12 +156,15 @@ class Path:
         return fact
 
     def _home(self, fact: facts.PathFact, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
-        access = sandbox.Access.READ if self.access == "read" else sandbox.Access.WRITE
-        hidden = {".config", ".local", ".cache", ".granted"}
-        own = [place for place in host.reserved if paths.inside(place, fact.real)]
-        hidden |= {place[len(fact.real) + 1 :].split("/")[0] for place in own}
+        hidden = {".config", ".local", ".cache", ".granted"} | _first(fact, (*host.reserved, *host.kernel))
+        kept = _first(fact, host.code) if self.access != "read" else {name for name, _ in fact.entries}
         return tuple(
-            sandbox.Bind(source=f"{fact.real}/{name}", dest=f"{fact.real}/{name}", access=access, because=because)
+            sandbox.Bind(
+                source=f"{fact.real}/{name}",
+                dest=f"{fact.real}/{name}",
+                access=sandbox.Access.READ if name in kept else sandbox.Access.WRITE,
+                because=because,
+            )
             for name, kind in fact.entries
             if kind in ("dir", "file") and name not in hidden
         )
@@ -156,7 +173,8 @@ class Path:
 def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> None:
     """Raise RefusedError for a canonical path that no answer can grant (SPEC §8.6)."""
     shown = paths.printable(text)
-    if real == "/" or any(paths.inside(real, root) for root in paths.REFUSED_ROOTS):
+    running = (*paths.REFUSED_ROOTS, *host.kernel, *([host.runtime_dir] if host.runtime_dir else []))
+    if real == "/" or any(paths.inside(real, root) for root in running):
         what = f"`{shown}` is `{paths.printable(real)}`"
         raise errors.RefusedError("path-refused", f"{what}, which belongs to the running system")
     if any(paths.inside(real, place) for place in host.reserved):
@@ -167,6 +185,11 @@ def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> 
         raise errors.RefusedError("path-refused", f"`{shown}` is part of what every sandbox already has")
     if real == host.account.home:
         return  # given child by child, so that the reserved places stay out
+    if window := next((place for place in host.kernel if paths.inside(place, real)), ""):
+        what = f"`{shown}` holds `{paths.printable(window)}`, which shows the running system"
+        raise errors.RefusedError("path-refused", what)
+    if write and any(paths.inside(real, place) or paths.inside(place, real) for place in host.code):
+        raise errors.RefusedError("path-refused", f"`{shown}` holds programs that intents itself is run from")
     covered = [place for place in host.reserved if paths.inside(place, real)]
     if covered and (write or paths.inside(real, host.account.home)):
         what = paths.printable(covered[0])
@@ -212,15 +235,56 @@ def _private_root(path: str, host: facts.HostFacts) -> str:
     return next(found, "")
 
 
+def _first(home: facts.PathFact, places: tuple[str, ...]) -> set[str]:
+    """The names directly in the home on the way to those of the places that lie there."""
+    return {place[len(home.real) + 1 :].split("/")[0] for place in places if paths.inside(place, home.real)}
+
+
+def _exceptions(home: facts.PathFact, host: facts.HostFacts, *, write: bool) -> list[str]:
+    """What of a whole home is not given as asked, for reasons that are not in every home: one sentence each."""
+    names = {name for name, _ in home.entries}
+    hidden, kept = names & _first(home, host.kernel), names & _first(home, host.code)
+    said = [f"Not given: {paths.printable(name)}, which shows the running system." for name in sorted(hidden)]
+    readable = sorted(kept - hidden) if write else []
+    return said + [f"Only to be read: {paths.printable(name)}, from which intents is run." for name in readable]
+
+
+def _risk(real: str, host: facts.HostFacts, *, write: bool) -> model.Risk:
+    home = host.account.home
+    if _touches(real, host, SENSITIVE_READ) or real in DAEMON_SOCKETS:
+        return model.Risk.CRITICAL
+    if not write:
+        return model.Risk.HIGH if _wide(real, home) else model.Risk.NORMAL
+    if _wide(real, home) or _touches(real, host, SENSITIVE_WRITE) or _starts_programs(real, host):
+        return model.Risk.CRITICAL
+    return model.Risk.HIGH
+
+
+def _starts_programs(real: str, host: facts.HostFacts) -> bool:
+    """Whether what is changed there decides what runs: what is hidden in the home, configuration, the system."""
+    home = host.account.home
+    if paths.inside(real, home):
+        data = any(paths.inside(real, f"{home}/{name}") for name in DATA)
+        return (real[len(home) + 1 :].startswith(".") and not data) or paths.inside(real, _base(host, "xdg-config"))
+    return any(paths.inside(real, root) or paths.inside(root, real) for root in PROGRAMS)
+
+
+def _base(host: facts.HostFacts, root: str) -> str:
+    return host.directory(root) or f"{host.account.home}/.config"
+
+
 def _wide(real: str, home: str) -> bool:
     """Whether the path holds a whole home or one of its hidden trees."""
     trees = (".config", ".local", ".local/share", ".local/state", ".cache")
     return real in [f"{home}/{tree}" for tree in trees] or paths.inside(home, real)
 
 
-def _touches(real: str, home: str, names: tuple[str, ...]) -> bool:
+def _touches(real: str, host: facts.HostFacts, names: tuple[str, ...]) -> bool:
     """Whether the path lies in one of the named places of the home, or holds one and is not the home itself."""
+    home, bases = host.account.home, {".config/": "xdg-config", ".local/share/": "xdg-data"}
     places = [f"{home}/{name}" for name in names]
+    for usual, root in bases.items():  # where the environment has moved them
+        places += [f"{host.directory(root)}/{name.removeprefix(usual)}" for name in names if name.startswith(usual)]
     return any(paths.inside(real, place) or (real != home and paths.inside(place, real)) for place in places)
 
 
