@@ -17,8 +17,9 @@ def make(kind: str, subject: str, environ: Mapping[str, str]) -> Guard:
     file: identity, size and times of what a path leads to, ``dev:ino:size:mtime_ns:ctime_ns``; node: only its
     identity, ``dev:ino``; absent: nothing to be found there; link: the text of a symbolic link, or a node guard of
     anything else; real: the canonical path; env: the variable of ``environ``, ``-`` when unset; list: a directory's
-    entries, sorted, ``name=ino:size:mtime_ns:ctime_ns`` joined by ``/``; names: only their names, joined by ``/``;
-    same: the content, for small files.
+    entries, sorted, ``name=ino:size:mtime_ns:ctime_ns`` joined by ``/``; names: only their names and
+    what they are, ``name=f`` for a file, ``d``, ``l`` or ``o``, joined by ``/``; same: the content, for small files;
+    code: that this program runs from the directory ``subject``.
 
     What is not there or cannot be looked at gives an absent guard; an absent guard of what is there after all can
     never hold, which only costs a compilation. Raises KeyError for another kind.
@@ -51,7 +52,12 @@ def _listing(path: str) -> str:
 
 
 def _names(path: str) -> str:
-    return "/".join(sorted(os.listdir(path)))
+    with os.scandir(path) as entries:
+        return "/".join(f"{name}={sort}" for name, sort in sorted((entry.name, _sort(entry)) for entry in entries))
+
+
+def _sort(entry: os.DirEntry[str]) -> str:
+    return "l" if entry.is_symlink() else "d" if entry.is_dir() else "f" if entry.is_file() else "o"
 
 
 def _version(found: os.stat_result) -> str:
@@ -67,6 +73,7 @@ _LOOKS: dict[str, Callable[[str], str]] = {
     "file": _file,
     "node": _node,
     "absent": lambda _path: "",
+    "code": lambda _path: "",
     "link": os.readlink,
     "real": os.path.realpath,
     "list": _listing,

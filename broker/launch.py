@@ -66,7 +66,11 @@ def _holds(kind: bytes, subject: bytes, value: bytes) -> bool:
     if kind == b"absent":
         return not os.path.exists(subject)
     if kind == b"names":
-        return b"/".join(sorted(os.listdir(subject))) == value
+        with os.scandir(subject) as entries:
+            named = sorted((entry.name, _sort(entry)) for entry in entries)
+        return b"/".join(b"%s=%s" % pair for pair in named) == value
+    if kind == b"code":
+        return os.path.dirname(os.path.abspath(os.fsencode(__file__))) == subject
     if kind == b"list":
         with os.scandir(subject) as entries:
             found = sorted((entry.name, _version(entry.stat(follow_symlinks=False))) for entry in entries)
@@ -80,12 +84,19 @@ def _version(info: os.stat_result) -> "tuple[int, int, int, int]":
     return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
+def _sort(entry: "os.DirEntry[bytes]") -> bytes:
+    return b"l" if entry.is_symlink() else b"d" if entry.is_dir() else b"f" if entry.is_file() else b"o"
+
+
 def _content(path: bytes) -> bytes:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    data = b""
     try:
-        return os.read(handle, 1 << 16)
+        while piece := os.read(handle, plan.LIMIT):  # the kernel gives files of its own in pieces
+            data += piece
     finally:
         os.close(handle)
+    return data
 
 
 def _before(wall: bytes, boottime: bytes) -> bool:
@@ -298,7 +309,8 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
     except OSError:  # it was removed
         return home
     for source, dest in shown:
-        if here == source or here.startswith(source + b"/"):
+        covered = (home + b"/").startswith(source + b"/") and (here + b"/").startswith(home + b"/")
+        if (here + b"/").startswith(source + b"/") and not covered:
             return dest + here[len(source) :]
     return home
 
@@ -349,6 +361,7 @@ def _record(settings: "dict[bytes, bytes]", proxy: int) -> int:
     ours = settings[b"app"], settings[b"lineage"], os.fstat(handle).st_mtime, proxy
     os.write(handle, b'{"app": "%s", "lineage": "%s", "at": %d, "proxy": %d}\n' % ours)
     os.set_inheritable(handle, True)
+    os.close(_walk(os.path.dirname(settings[b"stamp"]), make=True))
     stamp = os.open(settings[b"stamp"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.utime(stamp)
     os.close(stamp)

@@ -10,8 +10,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def file(places: state.Places, name: str, *, typed: bool) -> str:
-    """The plan of what the user calls ``name``, apart by whether standard input is a terminal; empty for a path."""
-    return f"{places.state}/plans/{name}.{'tty' if typed else 'pipe'}" if _NAME.fullmatch(name) else ""
+    """The plan of what the user calls ``name``, apart by whether standard input is a terminal; empty for a file,
+    because another directory may hold another one of that name."""
+    kept = _NAME.fullmatch(name) and not name.endswith(".toml")
+    return f"{places.state}/plans/{name}.{'tty' if typed else 'pipe'}" if kept else ""
 
 
 def head_file(places: state.Places, app_id: str) -> str:

@@ -45,13 +45,13 @@ def main() -> int:
     if not options:
         sections = launch.read(_plan(name)) if _plan(name) else None
         if sections is not None and launch.holds(sections["guards"]):
-            return _guarded(lambda: launch.execute(sections, arguments))
+            return _guarded(lambda: _warm(sections, name, arguments))
     return _guarded(lambda: _cold(name, arguments, options))
 
 
 def _plan(name: str) -> str:
     """Where the plan for ``name`` would be: SPEC §10.1 says the same of ``state.places`` and ``plans.file``."""
-    if "/" in name or os.getuid() != os.geteuid():
+    if "/" in name or name.endswith(".toml") or os.getuid() != os.geteuid():
         return ""
     base = os.environ.get("XDG_STATE_HOME", "")
     if base:
@@ -62,8 +62,21 @@ def _plan(name: str) -> str:
         if info.st_uid != os.geteuid() or info.st_mode & 0o022 or not base.startswith("/"):
             return ""
     else:
-        base = pwd.getpwuid(os.geteuid()).pw_dir + "/.local/state"
+        try:
+            base = pwd.getpwuid(os.geteuid()).pw_dir + "/.local/state"
+        except KeyError:
+            return ""
     return f"{base}/intents/plans/{name}.{'tty' if os.isatty(0) else 'pipe'}"
+
+
+def _warm(sections: launch.Sections, name: str, arguments: "list[bytes]") -> int:
+    """Launch by a plan whose guards hold; anew where a place is no longer what it was a moment ago."""
+    try:
+        return launch.execute(sections, arguments)
+    except Exception as error:
+        if getattr(error, "code", "") not in ("place-missing", "path-changed"):
+            raise
+    return _cold(name, arguments, set())
 
 
 def _guarded(work: "Callable[[], int]") -> int:
@@ -73,8 +86,11 @@ def _guarded(work: "Callable[[], int]") -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        from intents import errors
+        from intents import errors, paths
 
+        if isinstance(error, OSError):
+            where = f" (`{paths.printable(os.fsdecode(error.filename))}`)" if error.filename else ""
+            error = errors.HostError("launch-failed", f"the system refuses what it needs: {error.strerror}{where}")
         if not isinstance(error, errors.IntentError):
             raise
         _say(errors.render(error, "intent-run") + "\n")

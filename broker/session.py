@@ -126,6 +126,7 @@ def _unknown_publisher(vetted: model.Vetted) -> errors.SignatureError:
 def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, now: model.Clock) -> None:
     pin = book.pin(app.manifest.app.id)
     if pin is not None and pin.lineage == vetted.lineage and app.manifest.app.serial > pin.serial:
+        plans.drop(app.places, app.manifest.app.id)  # those of older manifests, which may not be started any more
         book.record(now, [history.raised(app.pin(vetted, now))])
 
 

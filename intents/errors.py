@@ -61,6 +61,7 @@ CATALOGUE = {
         "program-missing": (127, "The program that the manifest starts is not installed.", "Install it."),
         "place-missing": (125, "A granted place does not exist.", "Create it, or revoke the grant."),
         "path-changed": (125, "A granted place changed between the decision and the launch.", "Start the app again."),
+        "launch-failed": (125, "The system refused something that a launch needs.", "Free space, descriptors or processes."),
         "unsafe-descriptor": (125, "An inherited descriptor would reach past the sandbox.", "Redirect it from a file or a pipe."),
         "unsafe-account": (125, "The account or its home directory is not its own.", "Log in as the user, without sudo."),
         "unsafe-place": (125, "A file or directory of the broker could be changed by somebody else.", "Correct its owner and mode."),
