@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import catalog, guards, host, journal, plans, state
-from intents import base, diff, errors, facts, model, parse, sign, trust
-from intents.kinds import path
+from intents import diff, errors, facts, model, parse, sign, trust
+from intents.kinds import display, path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +23,13 @@ class App:
 
     @property
     def objects(self) -> dict[str, str]:
-        """The canonical path now of every place an intent names."""
+        """The canonical path now of every place an intent names; of a display, what it lets its clients do."""
         known = dict(self.host.directories)
         scopes = [intent.scope for intent in self.manifest.intents]
         named = {scope.place for scope in scopes if isinstance(scope, path.Path)}
         resolved = {place.text: self.host.path(place.resolve(known) or "") for place in named}
-        return {text: fact.real for text, fact in resolved.items() if fact is not None}
+        real = {text: fact.real for text, fact in resolved.items() if fact is not None}
+        return real | {display.WAYLAND: ", ".join(display.powers(self.host))}
 
     def vet(self, book: journal.Journal) -> model.Vetted:
         """Settle the publisher against what the journal remembers. Raises SignatureError."""
@@ -113,9 +114,9 @@ def _found_guards(found: catalog.Found, environ: Mapping[str, str]) -> list[guar
 
 def _program_guards(environ: Mapping[str, str]) -> list[guards.Guard]:
     """intents itself: a plan made by other code is another plan."""
-    ours = os.path.dirname(os.path.abspath(base.__file__))
-    code = [f"{ours}/{name}.py" for name in ("base", "bwrap", "compiler", "plan", "seccomp")]
-    code += [f"{ours}/kinds/{name}.py" for name in ("network", "dns", "path", "display", "dbus")]
-    code.append(os.path.abspath(plans.__file__).replace("plans.py", "launch.py"))
-    found = [guards.make("file", subject, environ) for subject in code]
+    ours, pure, kinds = (os.path.dirname(os.path.abspath(f)) for f in (plans.__file__, errors.__file__, path.__file__))
+    found = [guards.make("code", ours, environ)]
+    for directory in (ours, pure, kinds):
+        files = sorted(name for name in os.listdir(directory) if name.endswith(".py"))
+        found += [guards.make("file", f"{directory}/{name}", environ) for name in files]
     return [*found, guards.make("same", "/proc/sys/kernel/random/boot_id", environ)]

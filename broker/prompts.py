@@ -19,7 +19,7 @@ class Question:
 
     title, allows, notes and parts are our words, computed from the open scopes; parts has one sentence for each thing
     that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
-    changed: "" in a first handshake, else "new", "wider", or "moved: PLACE was X, is now Y".
+    changed: "" in a first handshake, else "new", "wider", or "moved: " and what leads elsewhere.
     """
 
     intent_id: str
@@ -160,6 +160,8 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
 
 
 def _changed(change: model.Change, update: bool) -> str:
+    if change.moved and change.intent.scope.kind == "display":
+        return "moved: this compositor lets it do more than the one you answered for"
     if change.moved:
         return "moved: " + "; ".join(f"{place} was {then}, is now {now}" for place, then, now in change.moved)
     if not update:

@@ -76,7 +76,7 @@ def _because(change: model.Change) -> str:
         case False, True, False:
             return f"you refused it {held}"
         case _:
-            return "the place leads elsewhere now" if change.moved else "nobody has answered yet"
+            return "it leads elsewhere now" if change.moved else "nobody has answered yet"
 
 
 def storable(delta: model.Delta) -> bool:

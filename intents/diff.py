@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intents import model
+from intents.kinds import display
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,11 @@ def _speaks(decision: model.Decision, part: model.Scope) -> bool:
 
 
 def _moved(decision: model.Decision, objects: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """The places of a decision that lead elsewhere now; an object that was not looked at counts as moved."""
-    return tuple(
-        (place, then, objects.get(place, "")) for place, then in decision.objects if objects.get(place, "") != then
-    )
+    """The places of a decision that lead elsewhere now; an object that was not looked at counts as moved.
+
+    A display has moved only where it offers what it did not offer when the question was answered.
+    """
+    found = [(place, then, objects.get(place, "")) for place, then in decision.objects]
+    if decision.asked.kind == display.KIND:
+        return tuple(each for each in found if set(each[2].split(", ")) - {"", *each[1].split(", ")})
+    return tuple(each for each in found if each[1] != each[2])

@@ -68,10 +68,11 @@ class Display:
         return (self,)
 
     def objects(self) -> tuple[str, ...]:
-        return ()
+        """The display, for what `powers` says of it: the same answer is not one to a compositor that offers more."""
+        return (WAYLAND,) if self.protocol == WAYLAND else ()
 
     def risk(self, host: facts.HostFacts) -> model.Risk:
-        if self.protocol == X11_HOST or _powers(host):
+        if self.protocol == X11_HOST or powers(host):
             return model.Risk.CRITICAL
         return model.Risk.LOW
 
@@ -82,11 +83,11 @@ class Display:
                 allows="It can read everything you type in any window, see your whole screen and act in your name.",
                 notes=("X11 has no walls between programs: this equals no sandbox while you use this display.",),
             )
-        powers = _powers(host)
-        if powers:
+        found = powers(host)
+        if found:
             return model.Phrase(
                 title="windows, no walls",
-                allows=f"It can show windows, and this compositor also lets it {_listed(powers)}.",
+                allows=f"It can show windows, and this compositor also lets it {_listed(found)}.",
                 notes=("The compositor offers this to every program and cannot tell a sandboxed one apart.",),
             )
         return model.Phrase(
@@ -99,7 +100,8 @@ class Display:
         return _wayland(host, because) if self.protocol == WAYLAND else _x11(host, because)
 
 
-def _powers(host: facts.HostFacts) -> tuple[str, ...]:
+def powers(host: facts.HostFacts) -> tuple[str, ...]:
+    """What the compositor lets a plain client do beyond its own windows, as verb phrases; empty without one."""
     found = host.wayland.globals if host.wayland else ()
     return tuple(dict.fromkeys(PRIVILEGED[name] for name in found if name in PRIVILEGED))
 
