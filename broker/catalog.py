@@ -120,10 +120,17 @@ def manifest(found: Found) -> model.Manifest:
 
 def _check_directory(catalog: Catalog) -> None:
     if catalog.vouched and catalog.directory not in SYSTEM:
-        if os.stat(catalog.directory).st_uid != os.stat(__file__).st_uid:
-            raise _unsafe(catalog.directory, "belongs to somebody else than this program does")
+        _check_checkout(catalog.directory, os.stat(catalog.directory))
     else:
         _check(catalog.directory, os.stat(catalog.directory), vouched=catalog.vouched)
+
+
+def _check_checkout(path: str, info: os.stat_result) -> None:
+    """A group may share a checkout, the program with the manifests; everybody else may change neither."""
+    if info.st_uid != os.stat(__file__).st_uid:
+        raise _unsafe(path, "belongs to somebody else than this program does")
+    if info.st_mode & stat.S_IWOTH:
+        raise _unsafe(path, f"can be written by everybody (mode {stat.S_IMODE(info.st_mode):04o})")
 
 
 def _check(path: str, info: os.stat_result, *, vouched: bool) -> None:
@@ -158,8 +165,7 @@ def _bytes(path: str, *, vouched: bool) -> bytes | None:
         if not stat.S_ISREG(info.st_mode):
             raise errors.CatalogError("unreadable", f"`{paths.printable(path)}` is not a regular file")
         if vouched and not path.startswith(SYSTEM):
-            if info.st_uid != os.stat(__file__).st_uid:
-                raise _unsafe(path, "belongs to somebody else than this program does")
+            _check_checkout(path, info)
         else:
             _check(path, info, vouched=vouched)
         return file.read(MAX_FILE)

@@ -97,11 +97,9 @@ POWERFUL_NAMES = {
     "org.freedesktop.UDisks2": "mounts and erases disks",
     "org.gnome.SessionManager": "ends the session and starts programs in it",
     "org.gnome.SettingsDaemon": "works the desktop's settings",
-    "org.gnome.Terminal": "runs commands in a terminal",
     "org.gtk.vfs": "opens files and servers for the app",
     "org.kde.kded5": "loads modules into the desktop",
     "org.kde.kded6": "loads modules into the desktop",
-    "org.kde.klauncher5": "starts programs",
     "org.libvirt": "controls virtual machines",
 }
 

@@ -124,6 +124,20 @@ def test_a_foreign_file_is_refused(places: state.Places, put: Put, monkeypatch: 
         found.unlink()
 
 
+def test_what_everybody_can_write_in_a_checkout_is_refused(
+    places: state.Places, put: Put, tmp_path: pathlib.Path
+) -> None:
+    found = put("package/org.example.App.toml", text("org.example.App"))
+    for path, mode in ((found, 0o664), (tmp_path / "package", 0o775)):
+        path.chmod(mode)  # a group that shares the manifests shares the program as well
+        assert catalog.find("org.example.App", places)[0].vouched
+        path.chmod(mode | 0o002)
+        with pytest.raises(errors.CatalogError) as unsafe:
+            catalog.find("org.example.App", places)
+        assert unsafe.value.code == "unsafe-catalog"
+        path.chmod(mode)
+
+
 def test_a_pipe_is_not_waited_for(places: state.Places, tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "data/manifests/org.example.App.toml", 0o644)
     with pytest.raises(errors.CatalogError) as unreadable:

@@ -63,7 +63,7 @@ CASES = [
     ("sensitive-place", APP + place("xdg-data/keyrings"), APP + place("xdg-data/keys")),
     ("talk-not-call", APP + bus('talk = ["org.example.B"]'), APP + bus('call = ["org.example.B=a.b.C@/d"]')),
     ("talk-not-call", APP + bus('call = ["org.example.B=*"]'), APP + bus('call = ["org.example.B=a.b.C"]')),
-    ("powerful-name", APP + bus('call = ["org.gnome.Terminal=a.b.C"]'), APP + bus('see = ["org.gnome.Terminal"]')),
+    ("powerful-name", APP + bus('call = ["org.libvirt=a.b.C"]'), APP + bus('see = ["org.libvirt"]')),
     ("powerful-name", APP + bus('talk = ["org.gtk.vfs.Daemon"]'), APP + bus('talk = ["org.gtk.vfsx.Daemon"]')),
 ]
 
