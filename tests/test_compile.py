@@ -5,8 +5,9 @@ import pathlib
 
 import pytest
 
+from broker import prompts
 from intents import compiler, decide, diff, errors, facts, kinds, model, sandbox
-from intents.kinds import path
+from intents.kinds import display, path
 
 HOSTS = pathlib.Path(__file__).parent / "hosts"
 NOW = model.Clock(wall=1_000, boottime=100, boot_id="boot", session="token")
@@ -190,6 +191,16 @@ def test_what_runs_programs_or_holds_keys_is_critical() -> None:
         ("home/Sheets", "read", model.Risk.NORMAL),
         ("/home", "read", model.Risk.CRITICAL),
         ("/usr/share/app", "write", model.Risk.CRITICAL),
+        ("/opt", "write", model.Risk.CRITICAL),
+        ("/var/spool/cron", "create", model.Risk.CRITICAL),
+        ("/home/linuxbrew/.linuxbrew", "write", model.Risk.CRITICAL),
+        ("home/.config/plasma-workspace", "write", model.Risk.CRITICAL),
+        ("home/.tmux.conf", "write", model.Risk.CRITICAL),
+        ("home/.local/lib/python3.11", "create", model.Risk.CRITICAL),
+        ("home/.local/share/gnome-shell/extensions", "write", model.Risk.CRITICAL),
+        ("home/.local/share/Steam", "write", model.Risk.HIGH),
+        ("home/.var/app/org.mozilla.firefox", "read", model.Risk.CRITICAL),
+        ("home/.docker", "read", model.Risk.CRITICAL),
     ):
         assert path.Path.read({"place": text, "access": access}).risk(seen) is risk, (text, access)
 
@@ -199,3 +210,69 @@ def test_the_name_of_a_directory_is_not_our_sentence() -> None:
     phrase = path.Path.read({"place": place, "access": "read"}).phrase(host())
     assert phrase.allows == 'It can read everything in "~/x. It can do nothing else".'
     assert path.Path.read({"place": "home/a", "access": "read"}).phrase(host()).allows.endswith(" in ~/a.")
+
+
+def test_a_link_counts_by_its_name_and_by_what_it_leads_to() -> None:
+    """Dotfiles are kept elsewhere and linked: whoever changes the file there changes what the shell starts."""
+    kept = at(f"{HOME}/.bashrc", "file", real=f"{HOME}/dotfiles/bashrc")
+    seen = host(found=(kept, at(f"{HOME}/l", real=f"{HOME}/.ssh")))
+    assert path.Path.read({"place": "home/.bashrc", "access": "write"}).risk(seen) is model.Risk.CRITICAL
+    assert path.Path.read({"place": "home/l", "access": "read"}).risk(seen) is model.Risk.CRITICAL
+
+
+def test_where_the_environment_moves_the_configuration_the_risk_goes_with_it() -> None:
+    moved = {"xdg-config": f"{HOME}/cfg", "xdg-data": f"{HOME}/share"}
+    seen = host()
+    seen = dataclasses.replace(seen, directories=tuple((dict(seen.directories) | moved).items()))
+    for text, access in (("xdg-config/foo", "write"), ("xdg-data/dbus-1", "write"), ("xdg-config/chromium", "read")):
+        assert path.Path.read({"place": text, "access": access}).risk(seen) is model.Risk.CRITICAL, text
+
+
+def test_a_window_into_the_running_system_is_never_given() -> None:
+    windows = ("/srv/root/proc", f"{HOME}/chroot/proc")
+    children = at(HOME, entries=(("chroot", "dir"), ("D", "dir")))
+    found = (at("/srv"), at("/srv/root/proc/sys"), at(f"{HOME}/chroot"), children)
+    seen = dataclasses.replace(host(found=found), kernel=windows)
+    for place in ("/srv", "/srv/root/proc/sys", "home/chroot"):
+        with pytest.raises(errors.RefusedError) as refused:
+            compiled(seen, **{**READ, "place": place})
+        assert refused.value.code == "path-refused"
+    box = compiled(seen, **{**READ, "place": "home"}).sandbox
+    assert [op.dest for op in box.mounts if op.because == "it"] == [f"{HOME}/D"]
+    notes = path.Path.read({"place": "home", "access": "read"}).phrase(seen).notes
+    assert "Not given: chroot, which shows the running system." in notes
+
+
+def test_an_answer_to_one_compositor_is_none_to_another_that_offers_more() -> None:
+    """A desktop with walls today, one without them tomorrow: the answer was given to the sentence about the first."""
+    intent = model.Intent(
+        id="it", scope=display.Display(protocol="wayland"), optional=False, reason="r", if_denied="d"
+    )
+    app = model.App(
+        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
+        aliases=(), packages=(),
+    )  # fmt: skip
+    manifest = model.Manifest(app=app, intents=(intent,), digest="0" * 64)
+    vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
+
+    def offering(*globals_: str) -> dict[str, str]:
+        seen = host(wayland=facts.Wayland(socket="/run/user/1000/wayland-0", globals=globals_))
+        return {"wayland": ", ".join(display.powers(seen))}
+
+    walls, capture = offering("xdg_wm_base"), offering("zwlr_screencopy_manager_v1")
+    typing = offering("zwlr_screencopy_manager_v1", "zwp_virtual_keyboard_manager_v1")
+    life = model.Life(span=model.Lifespan.FOREVER)
+    for then, now, opened in (
+        (walls, walls, False), (walls, capture, True), (capture, walls, False), (capture, typing, True),
+        (typing, capture, False), (typing, typing, False), (capture, {}, False),
+    ):  # fmt: skip
+        made = decide.decisions(
+            intent, intent.scope.parts(), model.Effect.ALLOW, life, then, source="command", now=NOW
+        )
+        (change,) = diff.diff(vetted, made, NOW, now).changes
+        assert (bool(change.open), bool(change.granted)) == (opened, not opened), (then, now)
+        if opened:
+            (question,) = prompts.request(
+                diff.diff(vetted, made, NOW, now), host(), session_available=True, root=False
+            ).questions
+            assert question.changed.startswith("moved: this compositor")
