@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intents import decide, diff, model
@@ -34,7 +34,7 @@ def decision(scope: model.Scope, granted: model.Scope | None) -> model.Decision:
     )
 
 
-@generate.MANY
+@settings(max_examples=12 * generate.EXAMPLES)
 @given(generate.cases())
 def test_it_is_what_the_rules_say(case: generate.Case) -> None:
     live = [each for each in reversed(case.stored) if each.life.live(generate.NOW)]
