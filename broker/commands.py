@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker import app as apps
-from broker import history, journal, known, prompts, record, removal, runs, views
-from intents import decide, errors, kinds, model, paths
+from broker import history, journal, known, record, removal, runs, views
+from intents import decide, errors, kinds, model, paths, risk
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -99,15 +99,15 @@ def _granted(
     wanted: model.Lifespan | None,
     seconds: int,
 ) -> _Granted:
-    risk = prompts.risk((*intent.scope.parts(), intent.scope), app.host, delta.vetted.trust)
-    usual = model.Lifespan.FOREVER if risk <= model.Risk.NORMAL else model.Lifespan.SESSION
+    exposed = risk.of_intent(intent, app.host, delta.vetted.trust)
+    usual = model.Lifespan.FOREVER if exposed <= model.Risk.NORMAL else model.Lifespan.SESSION
     life = decide.life(wanted or usual, at.now, seconds=seconds, trust=delta.vetted.trust)
     withheld = None
     try:
         intent.scope.ops(app.host, intent.id)
     except errors.HostError as error:
         withheld = error.message
-    return _Granted(intent=intent, risk=risk, life=life, withheld=withheld)
+    return _Granted(intent=intent, risk=exposed, life=life, withheld=withheld)
 
 
 def _confirm(found: known.Known, granted: Sequence[_Granted], confirmed: Sequence[str]) -> None:
@@ -124,8 +124,8 @@ def _confirm(found: known.Known, granted: Sequence[_Granted], confirmed: Sequenc
 
 def _grant_lines(app: apps.App, each: _Granted) -> list[str]:
     phrase = each.intent.scope.phrase(app.host)
-    risk, how_long = views.risk_words(each.risk), views.how_long(each.life)
-    lines = [f"{app.manifest.app.id}: {each.intent.id} is allowed {how_long} ({risk})."]
+    loud, how_long = views.risk_words(each.risk), views.how_long(each.life)
+    lines = [f"{app.manifest.app.id}: {each.intent.id} is allowed {how_long} ({loud})."]
     lines += [f"  {words}" for words in (phrase.allows, *phrase.notes)]
     return [*lines, f"  Not given for now: {each.withheld}."] if each.withheld else lines
 

@@ -127,14 +127,7 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
     args = _arguments(sections, settings, filters)
     if sync and not os.read(sync, 1):
         raise _proxy_failed(settings[b"proxy"], "it ended before it was ready")
-    record = _record(settings, proxy)
-    options = [b"--json-status-fd", b"%d" % record]
-    if sync:
-        options += [b"--sync-fd", b"%d" % sync]
-    if terminal or settings[b"terminal"] == b"1":
-        options.append(b"--die-with-parent")
-    if not terminal:
-        options.append(b"--new-session")
+    options = _options(settings, terminal, _record(settings, proxy), sync)
     command = [*sections["command"], *arguments]
     deaf = terminal and settings[b"signals"] == b"1"
     if deaf:
@@ -158,6 +151,18 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
         os.kill(os.getpid(), _signal.SIGINT)
     return status
+
+
+def _options(settings: "dict[bytes, bytes]", terminal: bool, record: int, sync: int) -> "list[bytes]":
+    """What the plan cannot know: the descriptors of this launch, and whether it has a terminal."""
+    options = [b"--json-status-fd", b"%d" % record]
+    if sync:
+        options += [b"--sync-fd", b"%d" % sync]
+    if terminal or settings[b"terminal"] == b"1":
+        options.append(b"--die-with-parent")
+    if not terminal:
+        options.append(b"--new-session")
+    return options
 
 
 def check_descriptors() -> None:

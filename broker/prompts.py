@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from intents import facts, model
+from intents import facts, model, risk
 
 HOURS = 8
-_RAISED = (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,12 +130,6 @@ def answer(question: Question, effect: model.Effect, span: model.Lifespan) -> An
     return Answer(intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds)
 
 
-def risk(scopes: Iterable[model.Scope], host: facts.HostFacts, trust: model.Trust) -> model.Risk:
-    """What granting these scopes (at least one) together exposes: one step more from a publisher nobody agreed to."""
-    found = max(scope.risk(host) for scope in scopes)
-    return model.Risk(found + 1) if trust in _RAISED and found < model.Risk.CRITICAL else found
-
-
 def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, update: bool) -> Question:
     intent, scope = change.intent, change.intent.scope
     parts = [part for part in scope.parts() if any(opened.covers(part) for opened in change.open)]
@@ -148,7 +141,7 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
         intent_id=intent.id,
         kind=scope.kind,
         optional=intent.optional,
-        risk=risk(exposed, host, trust),
+        risk=risk.of(exposed, host, trust),
         title=phrases[0].title if len(phrases) == 1 else scope.phrase(host).title,
         allows=" ".join(dict.fromkeys(phrase.allows for phrase in phrases)),
         notes=tuple(dict.fromkeys(note for phrase in phrases for note in phrase.notes)),

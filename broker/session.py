@@ -1,11 +1,12 @@
 """A cold start, from a name to the executor: the whole line of SPEC §2, in order."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from broker import app as apps
 from broker import history, journal, launch, plans, programs, prompts, record, runs, state
-from intents import bwrap, compiler, decide, errors, model, plan
+from intents import bwrap, compiler, decide, errors, facts, model, plan, risk
 
 Say = Callable[[str], None]
 
@@ -29,7 +30,7 @@ def start(
     programs.check_bwrap(app.host.bwrap)
     state.ensure(app.places)
     now = state.clock(app.places)
-    answered = _ask(app, now, whom)
+    answered = _ask(app, now, whom, say)
     # Who leaves `--unsigned` out must not get what was compiled with it.
     path = "" if unsigned else plans.file(app.places, name, typed=typed)
     data = _compile(app, now, answered, path, say)
@@ -39,7 +40,7 @@ def start(
 
 
 def _ask(
-    app: apps.App, now: model.Clock, whom: Callable[[], prompts.Prompter | None]
+    app: apps.App, now: model.Clock, whom: Callable[[], prompts.Prompter | None], say: Say
 ) -> tuple[model.Decision, ...]:
     """Hold the handshake if one is due; the decisions for this launch alone. Others that start the app wait here.
 
@@ -48,7 +49,7 @@ def _ask(
     prompter = whom() if _due(app, now) else None
     if prompter is None:
         return ()
-    with state.lock(app.lock("ask")):
+    with _turn(app, say):
         with journal.Journal.open(app.places) as book:
             delta = app.delta(book, now)
         if not _open(delta):  # whoever held the lock before got the answer
@@ -61,6 +62,20 @@ def _ask(
             name = app.manifest.app.name
             raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
         return _keep(app, now, delta, answers)
+
+
+@contextlib.contextmanager
+def _turn(app: apps.App, say: Say) -> Iterator[None]:
+    """Hold the app's right to ask, and say so when somebody else has it."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(state.lock(app.lock("ask"), wait=False))
+        except errors.JournalError as error:
+            if error.code != "journal-busy":
+                raise
+            say(f"waiting: another start of {app.manifest.app.name} is being answered")
+            held.enter_context(state.lock(app.lock("ask")))
+        yield
 
 
 def _due(app: apps.App, now: model.Clock) -> bool:
@@ -85,8 +100,12 @@ def _keep(
         made = decide.decisions(
             change.intent, change.open, answer.effect, life, app.objects, source="prompt", now=now
         )
-        once += made if life.span is model.Lifespan.ONCE else ()
-        entries += [history.decided(app.manifest.app.id, delta.vetted.lineage, decision) for decision in made]
+        # Refusing what is new takes nothing away: what was granted before is said again, after the denial.
+        kept = tuple(reversed(change.held)) if answer.effect is model.Effect.DENY else ()
+        passing = life.span is model.Lifespan.ONCE
+        once += (*made, *kept) if passing else ()
+        stored = made if passing else (*made, *kept)
+        entries += [history.decided(app.manifest.app.id, delta.vetted.lineage, decision) for decision in stored]
     record.commit(app.places, app.manifest.app.id, now, entries)
     return tuple(once)
 
@@ -102,14 +121,14 @@ def _compile(
             raise _unknown_publisher(delta.vetted)
         _raise_serial(app, book, delta.vetted, now)
         grant = decide.settle(delta)
-        _refuse_unasked(delta, grant)
+        _refuse_unasked(delta, grant, app.host)
         compiled = compiler.compile_sandbox(grant, app.host)
         head = book.head(app_id, delta.vetted.lineage)
         guarded = (*app.guards, *_decision_guards(app, delta, now, head))
         data = bwrap.plan_bytes(compiled.sandbox, app.host, guards=guarded, settings=_settings(app))
         if path and decide.storable(delta) and not compiled.withheld:
             plans.write(app.places, path, app_id, head, data)
-    for line in _notices(delta, compiled):
+    for line in _notices(delta, compiled, app.host):
         say(line)
     return data
 
@@ -130,27 +149,24 @@ def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, no
         book.record(now, [history.raised(app.pin(vetted, now))])
 
 
-def _refuse_unasked(delta: model.Delta, grant: model.Grant) -> None:
+def _refuse_unasked(delta: model.Delta, grant: model.Grant, host: facts.HostFacts) -> None:
     """A required intent that is still open: nobody could be asked. Raises RefusedError ``no-way-to-ask``."""
     open_ids = {change.intent.id for change in delta.questions}
-    missing = [intent.id for intent in grant.missing_required if intent.id in open_ids]
+    missing = [intent for intent in grant.missing_required if intent.id in open_ids]
     if missing:
-        app = delta.vetted.manifest.app
-        raise errors.RefusedError(
-            "no-way-to-ask",
-            f"{app.name} needs {', '.join(f'`{name}`' for name in missing)}, and there is no terminal to ask on",
-            hint=f"intent-ctl grant {app.id} {' '.join(missing)}",
-        )
+        name, wanted = delta.vetted.manifest.app.name, ", ".join(f"`{intent.id}`" for intent in missing)
+        message = f"{name} needs {wanted}, and there is no terminal to ask on"
+        raise errors.RefusedError("no-way-to-ask", message, hint=risk.grant_command(delta.vetted, missing, host))
 
 
-def _notices(delta: model.Delta, compiled: compiler.Compiled) -> list[str]:
-    app = delta.vetted.manifest.app
+def _notices(delta: model.Delta, compiled: compiler.Compiled, host: facts.HostFacts) -> list[str]:
     lines = [f"`{name}` is granted but not given: {error.message}" for name, error in compiled.withheld]
-    unasked = [change.intent.id for change in delta.questions]
+    unasked = [change.intent for change in delta.questions]
     if unasked:
         signed = delta.vetted.trust is not model.Trust.UNSIGNED
-        how = f"intent-ctl grant {app.id} {' '.join(unasked)}" if signed else "start it in a terminal"
-        lines.append(f"{app.name} starts without {', '.join(unasked)}; to allow: {how}")
+        how = risk.grant_command(delta.vetted, unasked, host) if signed else "start it in a terminal"
+        names = ", ".join(intent.id for intent in unasked)
+        lines.append(f"{delta.vetted.manifest.app.name} starts without {names}; to allow: {how}")
     return lines
 
 

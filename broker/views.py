@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from broker import app as apps
-from broker import catalog, history, journal, known, prompts, runs
+from broker import catalog, history, journal, known, runs
 from broker.ui import wording
-from intents import compiler, decide, errors, kinds, model, parse, paths
+from intents import compiler, decide, errors, kinds, model, parse, paths, risk
 from intents.kinds import display
 
 _STATES = ("allowed", "partly", "denied", "open")
@@ -31,9 +31,9 @@ def how_long(life: model.Life) -> str:
             return "always"
 
 
-def risk_words(risk: model.Risk) -> str:
+def risk_words(level: model.Risk) -> str:
     """The risk as a word; loud ones are upper case, so that nothing depends on colour."""
-    return f"{risk.word.upper() if risk >= model.Risk.HIGH else risk.word} risk"
+    return f"{level.word.upper() if level >= model.Risk.HIGH else level.word} risk"
 
 
 def scope_words(scope: Mapping[str, object]) -> str:
@@ -221,7 +221,7 @@ def _intent(found: known.Known, verdict: model.Verdict, change: model.Change) ->
         "granted": [kinds.to_data(scope) for scope in verdict.granted],
         "denied": [kinds.to_data(scope) for scope in change.denied],
         "open": [kinds.to_data(scope) for scope in change.open],
-        "risk": prompts.risk((*intent.scope.parts(), intent.scope), app.host, delta.vetted.trust).word,
+        "risk": risk.of_intent(intent, app.host, delta.vetted.trust).word,
         "allows": list(dict.fromkeys(phrase.allows for phrase in phrases)),
         "notes": list(dict.fromkeys(note for phrase in phrases for note in phrase.notes)),
         "withheld": withheld(app, intent.id, verdict.granted or (intent.scope,)),
@@ -295,12 +295,12 @@ def _publisher(found: known.Known, pin: model.Pin | None) -> str:
 def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]:
     _, delta = found.settled()
     change = next(change for change in delta.changes if change.intent.id == intent["intent"])
-    risk = risk_words(model.Risk[str(intent["risk"]).upper()])
+    loud = risk_words(model.Risk[str(intent["risk"]).upper()])
     needed = "optional" if change.intent.optional else "needed to start"
     decisions = [decision for decision in found.live if decision.seq in change.decided_by]
     state = {"partly": "partly allowed", "open": "not decided"}.get(str(intent["state"]), str(intent["state"]))
     held = f" {how_long(decisions[0].life)}" if decisions and not change.open else ""
-    lines = [f"{change.intent.id}  {state}{held}  ({risk}, {needed})"]
+    lines = [f"{change.intent.id}  {state}{held}  ({loud}, {needed})"]
     allows, notes = intent["allows"], intent["notes"]
     assert isinstance(allows, list) and isinstance(notes, list)
     lines += [f"    {'' if change.granted else 'if allowed: '}{words}" for words in allows]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from intents import base, errors, facts, model, paths, sandbox, seccomp
+from intents import base, errors, facts, model, paths, risk, sandbox, seccomp
 from intents.kinds import network, path
 
 
@@ -20,7 +20,7 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
 
     An optional intent that this host cannot give is withheld and reported; a required one stops the launch.
     """
-    _refuse_missing(grant)
+    _refuse_missing(grant, host)
     given: dict[str, list[sandbox.Op]] = {}
     withheld: list[tuple[str, errors.IntentError]] = []
     for verdict in grant.verdicts:
@@ -35,16 +35,15 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
 
 
-def _refuse_missing(grant: model.Grant) -> None:
+def _refuse_missing(grant: model.Grant, host: facts.HostFacts) -> None:
     missing = grant.missing_required
     if missing:
         app = grant.vetted.manifest.app
         names = ", ".join(f"`{intent.id}`" for intent in missing)
-        ids = " ".join(intent.id for intent in missing)
         raise errors.RefusedError(
             "required-intent-refused",
             f"{app.name} cannot work without {names}, which is not granted",
-            hint=f"intent-ctl grant {app.id} {ids}",
+            hint=risk.grant_command(grant.vetted, missing, host),
         )
 
 

@@ -50,6 +50,7 @@ def _change(intent: model.Intent, live: Sequence[model.Decision], objects: Mappi
         moved=tuple(dict.fromkeys(moved for _, answer in answers for moved in answer.moved)),
         decided_by=tuple(decision.seq for decision in by.values()),
         lives=tuple(decision.life for decision in by.values()),
+        held=tuple({id(each): each for _, answer in answers if answer.open for each in answer.by}.values()),
     )
 
 

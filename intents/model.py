@@ -233,6 +233,7 @@ class Change:
     moved: tuple[tuple[str, str, str], ...]
     decided_by: tuple[int, ...]  # seq of the decisions that count
     lives: tuple[Life, ...]  # of the same decisions
+    held: tuple[Decision, ...] = ()  # those that give less than an open part asks for: a denial of the rest keeps them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

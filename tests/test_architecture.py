@@ -20,7 +20,7 @@ LAYERS = {
         "kinds.network kinds.dns kinds.path kinds.display kinds.dbus",
         "kinds",
         "sign seccomp base",
-        "diff trust parse",
+        "diff trust parse risk",
         "compiler decide",
         "bwrap",
         "authoring lint explain",

@@ -251,6 +251,20 @@ def test_asking_for_more_is_a_question() -> None:
             assert starting.got(begun.ends(0)) == {"notes"}
 
 
+def test_refusing_more_keeps_what_was_allowed() -> None:
+    with starting.home({"notes": READ_NOTES}) as where:
+        where.decide("notes")
+        publish(where, starting.manifest({"notes": NOTES}, serial=2))
+        with starting.start(where, "cat ~/Notes/*; touch ~/Notes/new || echo kept") as begun:
+            begun.settle()
+            begun.go()
+            begun.ends(0)
+            assert begun.shows("kept")
+        assert "kept" in where.says("touch ~/Notes/new || echo kept"), "nor is it asked again"
+        assert not (where.home / "Notes" / "new").exists()
+        assert where.says("cat ~/Notes/*") == "old notes\n"
+
+
 def test_a_plan_of_the_old_manifest_is_not_used(home: world.World) -> None:
     publish(home, starting.manifest(serial=2, command=["/bin/echo", "updated"]))
     with starting.start(home, LOOK, removed=UNGUARDED) as begun:
