@@ -137,7 +137,8 @@ def _check(path: str, info: os.stat_result, *, vouched: bool) -> None:
     owners = (0,) if vouched else (0, os.geteuid())
     if info.st_uid not in owners:
         raise _unsafe(path, f"belongs to user {info.st_uid}")
-    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    strict = bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    if strict if vouched else state.others_write(info):
         raise _unsafe(path, f"can be written by others (mode {stat.S_IMODE(info.st_mode):04o})")
 
 

@@ -254,6 +254,6 @@ def _fault(path: str, owner: int) -> tuple[str, str] | None:
         return "is a link", f"rm {quoted}"
     if info.st_uid != owner:
         return f"belongs to user {info.st_uid}, not to user {owner}", f"{programs.sudo()}chown {owner} {quoted}"
-    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if state.others_write(info):
         return f"has mode {stat.S_IMODE(info.st_mode):04o}", f"chmod go-w {quoted}"
     return None

@@ -6,6 +6,7 @@ Takes the environment and the effective user as parameters; touches only the res
 
 import contextlib
 import fcntl
+import grp
 import math
 import os
 import pwd
@@ -106,7 +107,7 @@ def private_directory(path: str, euid: int) -> bool:
         except OSError:
             return False
         else:
-            return stat.S_ISDIR(info.st_mode) and info.st_uid == euid and not info.st_mode & _OTHERS_WRITE
+            return stat.S_ISDIR(info.st_mode) and info.st_uid == euid and not others_write(info)
 
 
 def ensure(reserved: Places) -> None:
@@ -140,7 +141,7 @@ def own_directory(path: str) -> None:
         raise errors.HostError("unwritable-place", f"`{shown}` cannot be made: {error.strerror}") from error
     try:
         info = os.fstat(handle)
-        if why := unsafe(info, forbidden=_OTHERS_WRITE):
+        if why := unsafe(info, forbidden=_OTHERS_WRITE if others_write(info) else 0):
             raise _unsafe(path, why)
         if info.st_mode & _OTHERS:
             os.fchmod(handle, 0o700)
@@ -155,6 +156,22 @@ def _make(path: str) -> None:
         except FileNotFoundError:
             _make(os.path.dirname(path))
             os.mkdir(path, 0o700)
+
+
+def others_write(info: os.stat_result) -> bool:
+    """Whether somebody besides its owner can write an object.
+
+    A group of the user's own name that nobody else was put into is the user alone: where every user has one, files
+    are made writable for it (useradd(8), pam_umask(8)).
+    """
+    if not info.st_mode & stat.S_IWGRP:
+        return bool(info.st_mode & stat.S_IWOTH)
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(info.st_gid)
+    except KeyError:
+        return True
+    own = (user.pw_gid, user.pw_name) == (group.gr_gid, group.gr_name) and not {*group.gr_mem} - {user.pw_name}
+    return not own or bool(info.st_mode & stat.S_IWOTH)
 
 
 def unsafe(info: os.stat_result, *, forbidden: int = _OTHERS) -> str:

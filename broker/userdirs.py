@@ -2,8 +2,8 @@
 
 import os
 import re
-import stat
 
+from broker import state
 from intents import paths
 
 # Place root -> the name below the home where no configuration names another.
@@ -48,8 +48,7 @@ def _text(config: str, uid: int) -> str:
     try:
         with open(os.open(config, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             info = os.fstat(file.fileno())
-            others = info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if info.st_uid not in (0, uid) or others:
+            if info.st_uid not in (0, uid) or state.others_write(info):
                 return ""
             return file.read(MAX_BYTES).decode("utf-8", "surrogateescape")
     except OSError:

@@ -170,7 +170,7 @@ def test_a_reserved_place_that_others_could_change_is_found(home: pathlib.Path) 
     kept = state.places({}, os.geteuid())
     state.ensure(kept)
     assert examined()["reserved places"].status == doctor.OK
-    os.chmod(kept.state, 0o770)
+    os.chmod(kept.state, 0o702)
     found = examined()["reserved places"]
     assert (found.status, found.fix) == (doctor.MISSING, f"chmod go-w {kept.state}")
     os.chmod(kept.state, 0o700)

@@ -1,6 +1,7 @@
 """The broker's own places: who may own them, and that writes, locks and tokens hold under a crowd."""
 
 import dataclasses
+import grp
 import multiprocessing
 import os
 import pwd
@@ -60,7 +61,7 @@ def test_other_variables_do_not(tmp_path: Path, defect: str) -> None:
         case "relative":
             value = os.path.relpath(value)
         case "shared":
-            directory.chmod(0o770)
+            directory.chmod(0o702)
         case "file":
             value = str(tmp_path / "file")
             Path(value).touch()
@@ -153,7 +154,7 @@ def test_ensure_refuses_what_is_not_ours_alone(tmp_path: Path, where: str, defec
             os.rename(victim, f"{tmp_path}/elsewhere")
             Path(victim).touch()
         case "writable":
-            os.chmod(victim, 0o770)
+            os.chmod(victim, 0o702)
         case "foreign" if ME == 0:
             os.chown(victim, 65534, 65534)
         case _:  # an ordinary user can give nothing away, but root's directories are there to be pointed at
@@ -385,3 +386,29 @@ def test_the_clock_reads_this_boot(tmp_path: Path) -> None:
     uptime = float(Path("/proc/uptime").read_text().split()[0])  # CLOCK_BOOTTIME, proc_uptime(5)
     assert now.boottime <= uptime + 1
     assert now.session == state.session_token(scene.below(tmp_path), create=False) != ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "members", "others"),
+    [
+        (0o664, "me", [], False),
+        (0o664, "me", ["me"], False),
+        (0o666, "me", [], True),
+        (0o664, "me", ["me", "friend"], True),
+        (0o664, "staff", [], True),
+        (0o644, "staff", ["friend"], False),
+        (0o646, "me", [], True),
+    ],
+)
+def test_a_group_of_ones_own_is_nobody_else(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: int, name: str, members: list[str], others: bool
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    file.chmod(mode)
+    gid = file.stat().st_gid
+    real = pwd.getpwuid(os.geteuid())
+    user = pwd.struct_passwd(("me", "x", real.pw_uid, gid, "", real.pw_dir, "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _uid: user)
+    monkeypatch.setattr(grp, "getgrgid", lambda number: grp.struct_group((name, "x", number, members)))
+    assert state.others_write(file.stat()) is others
