@@ -401,7 +401,7 @@ def test_the_clock_reads_this_boot(tmp_path: Path) -> None:
     ],
 )
 def test_a_group_of_ones_own_is_nobody_else(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, mode: int, name: str, members: list[str], others: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, name: str, members: list[str], others: bool
 ) -> None:
     file = tmp_path / "file"
     file.write_text("")

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -95,9 +96,12 @@ CASES = {
 
 
 def loaded(modules: str) -> set[str]:
-    """What an interpreter has loaded once it has imported ``modules``."""
-    code = f"import sys, {modules}; print(*sys.modules)"
-    return set(subprocess.run([*PYTHON, "-c", code], capture_output=True, check=True, text=True).stdout.split())
+    """What an interpreter has loaded once a script has imported ``modules``."""
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+        script.write(f"import sys, {modules}; print(*sys.modules)")
+        script.flush()
+        done = subprocess.run([*PYTHON, script.name], capture_output=True, check=True, text=True)
+    return set(done.stdout.split())
 
 
 class Launch:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from intents import sign
 from tests.real import desktop
 
 pytestmark = pytest.mark.real
@@ -45,7 +46,17 @@ def mounts(pid: int) -> dict[str, tuple[str, str]]:
     return {row[4]: (row[row.index("-") + 1], row[3]) for row in rows}
 
 
+def still_caret(session: desktop.Desktop) -> None:
+    """Settle in the calculator's own directory that its caret does not blink, so that screens can be compared."""
+    key = sign.lineage(sign.parse_public_key(sign.REPOSITORY_KEY))
+    settings = session.place / f"data/intents/apps/{CALCULATOR}-{key}/config/gtk-4.0/settings.ini"
+    for directory in reversed(settings.relative_to(session.place).parents[:-1]):
+        (session.place / directory).mkdir(mode=0o700, exist_ok=True)
+    settings.write_text("[Settings]\ngtk-cursor-blink=false\n")
+
+
 def test_the_calculator_calculates(wayland: desktop.Desktop) -> None:
+    still_caret(wayland)
     wayland.grant(CALCULATOR, "window", "--for", "session", "--confirm", "window")
     open_calculator(wayland)
 

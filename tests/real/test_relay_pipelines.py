@@ -102,9 +102,9 @@ def test_a_calculator_with_a_log(desk: terminal.Desk) -> None:
     must_work(shutil.which("qalc"), "qalc")
     screen = desk.shell()
     modes = screen.modes()
-    screen.command("boxed env HOME=$S qalc | tee $S/log")
+    screen.command("boxed env HOME=$S qalc -t | tee $S/log")
     screen.line("6*7")
-    screen.expect(r"= (\x1b\[[0-9;]*m)*42")
+    screen.expect(r"\n *(\x1b\[[0-9;]*m)*42")
     screen.send("\x04")
     screen.prompt()
     assert screen.modes() == modes
