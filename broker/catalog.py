@@ -61,16 +61,19 @@ def find(name: str, places: state.Places) -> tuple[Found, ...]:
         if _APP_ID.fullmatch(name) and os.path.lexists(path):
             _check_directory(catalog)
             return (_read(path, vouched=catalog.vouched),)
-    found = tuple(found for found in everything(places) if found.vouched and name in manifest(found).app.aliases)
+    # Aliases count from vouched catalogs only; no file of another may stand in the way.
+    found = tuple(found for found in everything(places, vouched=True) if name in manifest(found).app.aliases)
     if not found:
         shown = paths.printable(name)
         raise errors.CatalogError("manifest-not-found", f"nothing here is called `{shown}`")
     return found
 
 
-def everything(places: state.Places) -> Iterator[Found]:
-    """Every manifest of every catalog that is not shadowed by an earlier one. Raises CatalogError."""
+def everything(places: state.Places, *, vouched: bool = False) -> Iterator[Found]:
+    """Every manifest of every catalog, or those vouched for, that no earlier one shadows. Raises CatalogError."""
     for catalog, name in _unshadowed(places):
+        if vouched and not catalog.vouched:
+            continue
         _check_directory(catalog)
         yield _read(f"{catalog.directory}/{name}.toml", vouched=catalog.vouched)
 
@@ -161,10 +164,11 @@ def _bytes(path: str, *, vouched: bool) -> bytes | None:
         return None
     except OSError as error:
         raise errors.CatalogError("unreadable", f"`{paths.printable(path)}`: {error.strerror}") from error
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(handle)
+        raise errors.CatalogError("unreadable", f"`{paths.printable(path)}` is not a regular file")
     with open(handle, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise errors.CatalogError("unreadable", f"`{paths.printable(path)}` is not a regular file")
         if vouched and not path.startswith(SYSTEM):
             _check_checkout(path, info)
         else:

@@ -89,7 +89,8 @@ def _guarded(work: "Callable[[], int]") -> int:
         from intents import errors, paths
 
         if isinstance(error, OSError):
-            where = f" (`{paths.printable(os.fsdecode(error.filename))}`)" if error.filename else ""
+            named = error.filename if isinstance(error.filename, (str, bytes)) else ""
+            where = f" (`{paths.printable(os.fsdecode(named))}`)" if named else ""
             error = errors.HostError("launch-failed", f"the system refuses what it needs: {error.strerror}{where}")
         if not isinstance(error, errors.IntentError):
             raise

@@ -138,6 +138,17 @@ def test_what_everybody_can_write_in_a_checkout_is_refused(
         path.chmod(mode)
 
 
+def test_what_the_user_has_is_in_no_aliass_way(places: state.Places, put: Put, tmp_path: pathlib.Path) -> None:
+    put("package/org.example.App.toml", text("org.example.App"))
+    for name in ("directory", "pipe"):
+        unusable = tmp_path / "data" / "manifests" / f"org.example.{name}.toml"
+        unusable.mkdir() if name == "directory" else os.mkfifo(unusable)
+        assert len(catalog.find("calc", places)) == 1
+        with pytest.raises(errors.CatalogError) as unreadable:
+            catalog.find(f"org.example.{name}", places)
+        assert unreadable.value.code == "unreadable"
+
+
 def test_a_pipe_is_not_waited_for(places: state.Places, tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "data/manifests/org.example.App.toml", 0o644)
     with pytest.raises(errors.CatalogError) as unreadable:
