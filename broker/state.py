@@ -13,6 +13,7 @@ import pwd
 import re
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,12 +53,16 @@ def places(environ: Mapping[str, str], euid: int) -> Places:
     An XDG variable counts only when its directory is the user's own and nobody else can write it. Raises HostError
     ``unsafe-account`` when the user has no home of their own.
     """
+    if sys.getfilesystemencoding() != "utf-8":  # a plan's names would be others than those that were looked at
+        encoding = sys.getfilesystemencoding()
+        message = f"this locale has file names in {encoding}, which cannot say all names that there are"
+        raise errors.HostError("unsafe-account", message, hint="export LC_ALL=C.UTF-8")
     home = _home(euid)
 
     def base(variable: str, default: str) -> str:
         value = environ.get(variable, "")
         found = os.path.normpath(value) if private_directory(value, euid) else os.path.join(home, default)
-        return f"{found}/{NAME}"
+        return os.path.join(found, NAME)  # which is right for `/` as well
 
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     runtime_usable = os.path.isdir(runtime) and private_directory(runtime, euid)

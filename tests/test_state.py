@@ -8,6 +8,7 @@ import pwd
 import secrets
 import signal
 import stat
+import sys
 import threading
 from pathlib import Path
 
@@ -50,6 +51,18 @@ def test_private_variables_count(tmp_path: Path) -> None:
     assert found.data == f"{tmp_path}/DATA_HOME/intents"
     assert found.config == f"{tmp_path}/CONFIG_HOME/intents"
     assert found.runtime == f"{tmp_path}/RUNTIME_DIR/intents"
+
+
+def test_the_root_of_the_file_system_is_a_base_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "private_directory", lambda path, _euid: path == "/")
+    assert state.places({"XDG_STATE_HOME": "/"}, ME).state == "/intents"
+
+
+def test_a_locale_that_cannot_name_every_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-1")
+    with pytest.raises(errors.HostError, match="iso8859-1") as refused:
+        state.places({}, ME)
+    assert refused.value.code == "unsafe-account"
 
 
 @pytest.mark.parametrize("defect", ["relative", "shared", "file", "foreign", "foreign-parent", "empty"])
