@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 
 Guard = tuple[str, str, str]
+SMALL = 1 << 16  # bytes; the guard of a larger content never holds, which only costs a compilation
 
 
 def make(kind: str, subject: str, environ: Mapping[str, str]) -> Guard:
@@ -66,7 +67,7 @@ def _version(found: os.stat_result) -> str:
 
 def _content(path: str) -> str:
     with open(path, "rb") as file:
-        return os.fsdecode(file.read())
+        return os.fsdecode(file.read(SMALL))
 
 
 _LOOKS: dict[str, Callable[[str], str]] = {

@@ -33,10 +33,7 @@ def start(
     answered = _ask(app, now, whom, say)
     # Who leaves `--unsigned` out must not get what was compiled with it.
     path = "" if unsigned else plans.file(app.places, name, typed=typed)
-    data = _compile(app, now, answered, path, say)
-    sections = plan.decode(data)
-    assert sections is not None
-    return launch.execute(sections, arguments)
+    return launch.execute(_compile(app, now, answered, path, say), arguments)
 
 
 def _ask(
@@ -112,7 +109,7 @@ def _keep(
 
 def _compile(
     app: apps.App, now: model.Clock, once: tuple[model.Decision, ...], path: str, say: Say
-) -> bytes:
+) -> launch.Sections:
     """Settle, compile and, where every intent is decided for longer than this launch, keep the plan."""
     app_id = app.manifest.app.id
     with state.lock(app.lock("state")), journal.Journal.open(app.places) as book:
@@ -126,11 +123,15 @@ def _compile(
         head = book.head(app_id, delta.vetted.lineage)
         guarded = (*app.guards, *_decision_guards(app, delta, now, head))
         data = bwrap.plan_bytes(compiled.sandbox, app.host, guards=guarded, settings=_settings(app))
+        sections = plan.decode(data)
+        if sections is None:
+            message = f"what {app.manifest.app.name} is granted is more than a plan can hold: too many single files"
+            raise errors.HostError("launch-failed", message, hint=f"intent-ctl show {app_id}")
         if path and decide.storable(delta) and not compiled.withheld:
             plans.write(app.places, path, app_id, head, data)
     for line in _notices(delta, compiled, app.host):
         say(line)
-    return data
+    return sections
 
 
 def _unknown_publisher(vetted: model.Vetted) -> errors.SignatureError:

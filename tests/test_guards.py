@@ -180,3 +180,33 @@ def test_each_kind_of_guard_is_what_the_executor_checks(tmp_path: pathlib.Path) 
     assert guards.make("env", "INTENTS_NOT_SET", {}) == ("env", "INTENTS_NOT_SET", "-")
     with pytest.raises(KeyError):
         guards.make("other", str(file), {})
+
+
+def test_what_is_too_large_to_be_remembered_never_holds(tmp_path: pathlib.Path) -> None:
+    """The table of mounts, on a machine with thousands of them: a plan that held it would be too large to launch."""
+    file = tmp_path / "file"
+    for size, holds in ((guards.SMALL, True), (guards.SMALL + 1, False)):
+        file.write_bytes(b"x" * size)
+        guard = guards.make("same", str(file), {})
+        assert len(guard[2]) == guards.SMALL
+        assert launch.holds(tuple(os.fsencode(part) for part in guard)) is holds
+
+
+def test_a_child_that_becomes_something_else_is_noticed(tmp_path: pathlib.Path) -> None:
+    child = tmp_path / "child"
+    child.mkdir()
+    guard = tuple(os.fsencode(part) for part in guards.make("names", str(tmp_path), {}))
+    assert launch.holds(guard)
+    child.rmdir()
+    for make in (lambda: child.symlink_to("/"), lambda: os.mkfifo(child), child.touch):
+        make()
+        assert not launch.holds(guard)
+        child.unlink()
+    child.mkdir()
+    assert launch.holds(guard)
+
+
+def test_a_plan_belongs_to_the_code_that_made_it(tmp_path: pathlib.Path) -> None:
+    ours = os.path.dirname(os.path.abspath(launch.__file__))
+    assert launch.holds((b"code", os.fsencode(ours), b""))
+    assert not launch.holds((b"code", os.fsencode(tmp_path), b""))

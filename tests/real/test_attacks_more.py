@@ -282,6 +282,14 @@ def test_what_the_system_refuses_is_said_in_a_sentence(here: world.World) -> Non
     assert b"[launch-failed]" in done.stderr
 
 
+def test_a_home_of_more_names_than_a_plan_holds_is_said(here: world.World) -> None:
+    for number in range(2600):
+        (here.home / f"{number:0>200}").touch()
+    granted(here, "home", "read")
+    done = here.start("true")
+    assert (done.returncode, b"more than a plan can hold" in done.stderr) == (125, True), done.stderr[-300:]
+
+
 def test_what_a_plan_needs_and_somebody_removed_is_made_again(here: world.World) -> None:
     granted(here, "home/Documents", "read")
     here.says("true")
