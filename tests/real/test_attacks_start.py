@@ -95,7 +95,7 @@ def test_every_exit_status_passes_through(here: world.World) -> None:
     assert here.start("exit 0", name=SHELL).returncode == 0
     sections = launch.read(f"{here.places.state}/plans/{SHELL}.pipe")
     assert sections is not None
-    for status in range(256):
+    for status in range(0, 256, 1 if os.environ.get("INTENTS_CI") == "1" else 5):
         child = os.fork()
         if child == 0:
             try:

@@ -171,12 +171,12 @@ def test_the_crowd_is_asked_again_and_again_without_the_lock(
 ) -> None:
     monkeypatch.setattr(state, "_home", lambda _euid: str(here.home))
     monkeypatch.setattr(state, "lock", lambda *_, **__: contextlib.nullcontext())
-    app, now = here.load(), state.clock(here.places)
+    monkeypatch.setattr(launch, "execute", lambda *_: 0)
     asked_out, asked_in = os.pipe()
 
     def ask(_number: int) -> bytes:
-        with contextlib.suppress(errors.IntentError, OSError):  # without locks, writers may fail, too
-            session._ask(app, now, lambda: Counting(asked_in))
+        with contextlib.suppress(errors.IntentError, OSError):  # without locks, writers disturb each other as well
+            session.start(world.APP, [], here.environ, lambda: Counting(asked_in), lambda _line: None, typed=False)
         return b""
 
     scene.crowd(ask, 4)
