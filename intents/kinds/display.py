@@ -81,7 +81,10 @@ class Display:
             return model.Phrase(
                 title="X11 display",
                 allows="It can read everything you type in any window, see your whole screen and act in your name.",
-                notes=("X11 has no walls between programs: this equals no sandbox while you use this display.",),
+                notes=(
+                    "X11 has no walls between programs: this equals no sandbox while you use this display.",
+                    "With the whole network as well, it can reach the abstract sockets of your other programs.",
+                ),
             )
         found = powers(host)
         if found:
