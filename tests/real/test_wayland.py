@@ -99,7 +99,7 @@ def test_nobody_there_gives_nothing(place: pathlib.Path) -> None:
 
 
 @given(data=st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None, database=None)
 def test_no_bytes_raise(tmp_path: pathlib.Path, data: bytes) -> None:
     path = tmp_path / "s"
     path.unlink(missing_ok=True)
