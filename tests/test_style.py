@@ -17,6 +17,7 @@ PRODUCED = {"__pycache__", "build", "node_modules"}  # what tools leave behind; 
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "stuff"}
 SKIPPING = {"skip", "skipif", "importorskip", "xfail", "skipTest", "SkipTest"}
 SKIPS = {
+    "tests/real/test_attacks_more.py": "what only root can set up is tried when the suite runs as root",
     "tests/conftest.py": "must_work itself",
     "tests/real/test_relay_attacks.py": "a kernel without TIOCSTI has no attack to show",
     "tests/real/test_seccomp.py": "other processors have no such modes to enter",
