@@ -122,8 +122,9 @@ class Bench:
         self.environ["DBUS_SESSION_BUS_ADDRESS"] = bus
         for place in ("Documents", "Sheets"):
             (here.home / place).mkdir()
+        sources = shutil.ignore_patterns("__pycache__")
         for package in ("intents", "broker"):  # a copy: nobody edits it, and its bytecode can be stored
-            shutil.copytree(world.ROOT / package, here.base / "code" / package)
+            shutil.copytree(world.ROOT / package, here.base / "code" / package, ignore=sources)
         compileall.compile_dir(here.base / "code", quiet=2)
         self.warm = self._launcher("warm/intent-run", WARM)
         self.cold = self._launcher("cold/intent-run", COLD.format(home=str(here.home)))
