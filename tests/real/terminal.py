@@ -279,6 +279,11 @@ def processes() -> Iterator[tuple[int, list[str]]]:
                 continue
 
 
+def over(process: int) -> bool:
+    """Whether a process has ended; one that nobody waits for is over, too."""
+    return all(found != process or fields[0] == "Z" for found, fields in processes())
+
+
 def session(leader: int) -> list[int]:
     """The processes of a session."""
     return [process for process, fields in processes() if fields[3] == str(leader)]

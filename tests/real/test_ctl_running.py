@@ -152,13 +152,14 @@ def test_an_orphan_is_still_listed_and_ended(home: world.World) -> None:
 def test_a_record_of_numbers_that_came_back_is_no_instance(home: world.World) -> None:
     """Our own pid stands for the next process that got a number: alive, of this user, and in no such sandbox."""
     run = pathlib.Path(runs.directory(home.places))
+    alive = os.getppid() or 1  # in a box of its own the suite may have no parent
     mine = {f"{name}-namespace": os.stat(f"/proc/self/ns/{name}").st_ino for name in ("ipc", "mnt", "net", "uts")}
     other = {"child-pid": os.getpid(), **mine, "pid-namespace": 1}
-    record = run / f"{os.getppid()}.json"
+    record = run / f"{alive}.json"
     record.write_text(json.dumps({"app": APP, "lineage": "0" * 16, "at": 7}) + f"\n{json.dumps(other)}\n")
     record.chmod(0o600)
-    (run / f"{os.getppid()}").mkdir()
-    (run / f"{os.getppid()}" / "session").touch()
+    (run / f"{alive}").mkdir()
+    (run / f"{alive}" / "session").touch()
     assert runs.instances(home.places) == ()
     assert control.code(home, "stop", str(os.getpid())) == "not-running"
     assert control.data(home, "ps") == {"instances": []}

@@ -5,7 +5,6 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -104,7 +103,7 @@ def test_nothing_survives_sigkill_of_the_relay(desk: terminal.Desk) -> None:
     screen.until(lambda: terminal.named(mark), "the app did not begin")
     os.kill(relay, signal.SIGKILL)
     screen.until(lambda: not terminal.named(mark), "the app survived")
-    screen.until(lambda: not Path(f"/proc/{monitor}").exists(), "the monitor survived")
+    screen.until(lambda: terminal.over(monitor), "the monitor survived")
 
 
 @pytest.mark.parametrize("command", ["boxed", "relay"])
