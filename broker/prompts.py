@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from intents import facts, model, risk
+from intents import decide, facts, model, risk
 
 HOURS = 8
 
@@ -98,7 +98,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         granted_before=_titles((change.intent.scope for change in settled), host),
         withdrawn=_titles(gone, host),
         together=_together(delta, host),
-        lifespans=_lifespans(trust, session_available),
+        lifespans=decide.lifespans(trust, session_available=session_available),
     )
 
 
@@ -176,8 +176,3 @@ def _together(delta: model.Delta, host: facts.HostFacts) -> tuple[str, ...]:
 
 def _titles(scopes: Iterable[model.Scope], host: facts.HostFacts) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scope.phrase(host).title for scope in scopes))
-
-
-def _lifespans(trust: model.Trust, session_available: bool) -> tuple[model.Lifespan, ...]:
-    short = (model.Lifespan.ONCE, model.Lifespan.SESSION) if session_available else (model.Lifespan.ONCE,)
-    return short if trust is model.Trust.UNSIGNED else (*short, model.Lifespan.UNTIL, model.Lifespan.FOREVER)

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 
 from intents import errors, model
 
-# The longest an answer may hold when nothing vouches for what a later start would run.
-UNSIGNED_SPANS = (model.Lifespan.ONCE, model.Lifespan.SESSION)
-
 
 def decisions(
     intent: model.Intent,
@@ -33,13 +30,19 @@ def decisions(
     )
 
 
+def lifespans(trust: model.Trust, *, session_available: bool) -> tuple[model.Lifespan, ...]:
+    """Those on offer, shortest first (SPEC §8.2): no long ones where nobody vouches for what a later start runs."""
+    short = (model.Lifespan.ONCE, model.Lifespan.SESSION) if session_available else (model.Lifespan.ONCE,)
+    return short if trust is model.Trust.UNSIGNED else (*short, model.Lifespan.UNTIL, model.Lifespan.FOREVER)
+
+
 def life(span: model.Lifespan, now: model.Clock, *, seconds: int = 0, trust: model.Trust) -> model.Life:
     """A lifespan that begins now; ``seconds`` is the length of UNTIL. Raises DecisionError ``lifespan-unavailable``."""
     if span is model.Lifespan.SESSION and not now.session:
         raise errors.DecisionError(
             "lifespan-unavailable", "`session` is not offered: there is no XDG_RUNTIME_DIR that ends with the login"
         )
-    if trust is model.Trust.UNSIGNED and span not in UNSIGNED_SPANS:
+    if span not in lifespans(trust, session_available=True):
         raise errors.DecisionError(
             "lifespan-unavailable", f"`{span}` is not offered for an unsigned app: the longest is `session`"
         )
