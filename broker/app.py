@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import catalog, guards, host, journal, plans, state
+from broker import catalog, displays, guards, host, journal, plans, state
 from intents import diff, errors, facts, model, parse, sign, trust
 from intents.kinds import display, path
 
@@ -73,7 +73,7 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
     listed = [guards.make("list", entry.directory, environ) for entry in catalog.catalogs(places)]
     candidates = catalog.find(name, places)
     choice = _choice_guards(candidates, environ) if len(candidates) > 1 else []
-    found = catalog.choose(candidates, typed=typed, wayland=bool(host.wayland_socket(environ)))
+    found = catalog.choose(candidates, typed=typed, wayland=bool(displays.wayland_socket(environ)))
     manifest = parse.parse(found.body, file=found.path)
     catalog.check_id(found, manifest)
     key = _verify(found)
@@ -102,7 +102,7 @@ def _verify(found: catalog.Found) -> sign.PublicKey | None:
 def _choice_guards(candidates: Sequence[catalog.Found], environ: Mapping[str, str]) -> list[guards.Guard]:
     """What an alias of several apps is decided by: what is installed, and whether there is a compositor."""
     programs = [catalog.manifest(candidate).app.command[0] for candidate in candidates]
-    looked_at = [("file", program) for program in programs] + [("node", host.compositor(environ))]
+    looked_at = [("file", program) for program in programs] + [("node", displays.compositor(environ))]
     variables = [("env", name) for name in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")]
     return [guards.make(kind, subject, environ) for kind, subject in (*variables, *looked_at)]
 

@@ -36,6 +36,24 @@ def make(kind: str, subject: str, environ: Mapping[str, str]) -> Guard:
         return "absent", subject, ""
 
 
+class Watch:
+    """Makes each guard before the look it belongs to, once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.taken: dict[tuple[str, str], Guard] = {}
+
+    def see(self, kind: str, subject: str) -> None:
+        """Guard ``subject``; the first guard counts."""
+        if (kind, subject) not in self.taken:
+            self.taken[kind, subject] = make(kind, subject, self.environ)
+
+    def variable(self, name: str) -> str:
+        """An environment variable, guarded; empty when unset."""
+        self.see("env", name)
+        return self.environ.get(name, "")
+
+
 def _file(path: str) -> str:
     found = os.stat(path)
     return f"{found.st_dev}:{_version(found)}"

@@ -12,14 +12,13 @@ import json
 import os
 import pwd
 import re
-import socket
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from broker import bus, guards, mounts, programs, state, userdirs, wayland
+from broker import bus, displays, guards, mounts, programs, services, state, userdirs
 from intents import errors, facts, model, paths
-from intents.kinds import dbus, display, dns, network, path
+from intents.kinds import dns, network
 
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")  # beside /usr, or links into it
 # What programs read before they do anything of their own: linker, locale, time, fonts, toolkits, graphics, terminals.
@@ -32,12 +31,17 @@ ETC = (
 )  # fmt: skip
 RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
-PATIENCE = 5.0  # seconds for a compositor or a bus on a busy machine
+PATIENCE = 5.0  # seconds for a bus on a busy machine
+_WHAT = ("path", "place", "display", "bus", "socket", "nodes")
+EVERYTHING = (
+    *(facts.Need(what="display", name=name) for name in ("wayland", "x11")),
+    *(facts.Need(what="bus", name=name) for name in ("session", "system")),
+    *(facts.Need(what="socket", name=name) for name in services.SOCKETS),
+    *(facts.Need(what="nodes", name=name) for name in services.PATTERNS),
+)
 
 _LANDLOCK_CREATE_RULESET = 444  # the same number on every processor (asm-generic/unistd.h)
 _LANDLOCK_VERSION_FLAG = 1
-_DISPLAY = re.compile(r"(?:unix)?:([0-9]{1,5})(?:\.[0-9]+)?")
-_ACCEPTING = 0x10000  # __SO_ACCEPTCON in /proc/net/unix: somebody listens (proc(5))
 _HostFacts = facts.HostFacts
 
 
@@ -49,35 +53,6 @@ class Looked:
     guards: tuple[guards.Guard, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Needs:
-    """What has to be looked at. ``command``: the program's path; displays and buses as manifests name them."""
-
-    places: tuple[paths.Place, ...] = ()
-    command: str
-    app_id: str = ""
-    displays: frozenset[str] = frozenset({display.WAYLAND, display.X11_HOST})
-    buses: frozenset[str] = frozenset({"session", "system"})
-
-
-class _Watch:
-    """Makes each guard before the look it belongs to, once."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.taken: dict[tuple[str, str], guards.Guard] = {}
-
-    def see(self, kind: str, subject: str) -> None:
-        """Guard ``subject``; the first guard counts."""
-        if (kind, subject) not in self.taken:
-            self.taken[kind, subject] = guards.make(kind, subject, self.environ)
-
-    def variable(self, name: str) -> str:
-        """An environment variable, guarded; empty when unset."""
-        self.see("env", name)
-        return self.environ.get(name, "")
-
-
 def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Places) -> Looked:
     """The machine as far as ``manifest`` needs to know it, and the guards of everything that was consulted.
 
@@ -85,27 +60,24 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     that an intent names and whose root exists here, the program, the reserved places and the links of /etc.
     Raises HostError ``unsafe-account``.
     """
-    scopes = [intent.scope for intent in manifest.intents]
-    needs = _Needs(
-        places=tuple(scope.place for scope in scopes if isinstance(scope, path.Path)),
-        command=manifest.app.command[0],
-        app_id=manifest.app.id,
-        displays=frozenset(scope.protocol for scope in scopes if isinstance(scope, display.Display)),
-        buses=frozenset(scope.bus for scope in scopes if isinstance(scope, dbus.Dbus)),
-    )
-    return _look(needs, environ, kept)
+    needs = {need for intent in manifest.intents for need in intent.scope.needs()}
+    return _look(needs, manifest.app.command[0], manifest.app.id, environ, kept)
 
 
-def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Looked:
-    watch = _Watch(environ)
+def _look(
+    needs: Iterable[facts.Need], command: str, app_id: str, environ: Mapping[str, str], kept: state.Places
+) -> Looked:
+    watch = guards.Watch(environ)
+    wanted = {what: sorted(need.name for need in needs if need.what == what) for what in _WHAT}
     account = _account(watch, kept)
     runtime = os.path.dirname(kept.runtime)
     directories = _directories(watch, account, kept)
-    table = _mounts(watch) if needs.places else ()
+    table = _mounts(watch) if wanted["place"] else ()
     reserved = _canonical(watch, kept, table)
     etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
-    asked = [found for place in needs.places if (found := place.resolve(dict(directories)))]
+    places = (paths.parse_place(text).resolve(dict(directories)) for text in wanted["place"])
     links = [entry.path for entry in etc if entry.kind == "link"]
+    asked = sorted({*filter(None, places), *wanted["path"], *reserved, *links, command})
     seen = _HostFacts(
         machine=os.uname().machine,
         account=account,
@@ -115,16 +87,18 @@ def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Look
         apps=os.path.realpath(f"{kept.data}/apps"),
         system=tuple(_entries(watch, SYSTEM)),
         etc=etc,
-        paths=tuple(_path(watch, each, account.home) for each in sorted({*asked, *reserved, *links, needs.command})),
-        wayland=_wayland(watch) if display.WAYLAND in needs.displays else None,
-        x11=_x11(watch, account) if display.X11_HOST in needs.displays else None,
-        buses=tuple(filter(None, (_bus(watch, name, runtime, kept, needs.app_id) for name in sorted(needs.buses)))),
+        paths=tuple(_path(watch, each, account.home) for each in asked),
+        wayland=displays.look_wayland(watch) if "wayland" in wanted["display"] else None,
+        x11=displays.look_x11(watch, account) if "x11" in wanted["display"] else None,
+        buses=tuple(filter(None, (_bus(watch, name, runtime, kept, app_id) for name in wanted["bus"]))),
         bwrap=_program(watch, "bwrap"),
         proxy=_program(watch, "xdg-dbus-proxy"),
         landlock=landlock(),
-        abstract_sockets=abstract_sockets(),
+        abstract_sockets=displays.abstract_sockets(),
         env_resets_signals=_signals(watch),
         code=programs.code(),
+        sockets=services.sockets(watch, wanted["socket"], runtime, account),
+        nodes=services.nodes(watch, wanted["nodes"]),
         kernel=mounts.system(table),
     )
     return Looked(facts=seen, guards=tuple(watch.taken.values()))
@@ -132,7 +106,7 @@ def _look(needs: _Needs, environ: Mapping[str, str], kept: state.Places) -> Look
 
 def survey(environ: Mapping[str, str], kept: state.Places, command: str = "/bin/sh") -> facts.HostFacts:
     """The machine with everything that any app could need: both displays, both buses. Raises as ``look`` does."""
-    return _look(_Needs(command=command), environ, kept).facts
+    return _look(EVERYTHING, command, "", environ, kept).facts
 
 
 def record(environ: Mapping[str, str], command: str) -> str:
@@ -143,9 +117,7 @@ def record(environ: Mapping[str, str], command: str) -> str:
     moved = {seen.account.home: account.home, seen.runtime_dir or "/run/user": "/run/user/1000"}
     owners = tuple(dataclasses.replace(fact, owner=min(fact.owner, account.uid)) for fact in seen.paths)
     sockets = tuple(name for name in seen.abstract_sockets if name.startswith(network.X11_ABSTRACT))
-    nameless = dataclasses.replace(
-        seen, account=account, paths=owners, abstract_sockets=sockets, code=(), kernel=()
-    )
+    nameless = dataclasses.replace(seen, account=account, paths=owners, abstract_sockets=sockets, code=(), kernel=())
     text = json.dumps(_renamed(json.loads(facts.to_json(nameless)), moved))
     return facts.to_json(facts.from_json(text)).encode("utf-8", "backslashreplace").decode()
 
@@ -160,7 +132,7 @@ def _renamed(value: object, moved: Mapping[str, str]) -> object:
     return {key: _renamed(item, moved) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def _account(watch: _Watch, kept: state.Places) -> facts.Account:
+def _account(watch: guards.Watch, kept: state.Places) -> facts.Account:
     uid, gid = os.geteuid(), os.getegid()
     if (os.getuid(), os.getgid()) != (uid, gid):
         raise errors.HostError("unsafe-account", f"this program runs as user {uid} for user {os.getuid()}")
@@ -177,7 +149,7 @@ def _account(watch: _Watch, kept: state.Places) -> facts.Account:
     return facts.Account(uid=uid, gid=gid, user=pwd.getpwuid(uid).pw_name, group=group, home=home)
 
 
-def _directories(watch: _Watch, account: facts.Account, kept: state.Places) -> tuple[tuple[str, str], ...]:
+def _directories(watch: guards.Watch, account: facts.Account, kept: state.Places) -> tuple[tuple[str, str], ...]:
     cache = watch.variable("XDG_CACHE_HOME")
     if not state.private_directory(cache, account.uid):
         cache = f"{kept.home}/.cache"
@@ -202,7 +174,7 @@ def _below(found: str, before: str, after: str) -> str:
     return after + found[len(before) :] if paths.inside(found, before) else found
 
 
-def _canonical(watch: _Watch, kept: state.Places, table: tuple[mounts.Mount, ...]) -> tuple[str, ...]:
+def _canonical(watch: guards.Watch, kept: state.Places, table: tuple[mounts.Mount, ...]) -> tuple[str, ...]:
     """The reserved places of this environment and of one without XDG variables, by every path that leads there."""
     usual = [f"{kept.home}/{base}/{state.NAME}" for base in (".local/state", ".local/share", ".config")]
     own = [place for place in (kept.state, kept.data, kept.config, kept.runtime, *usual, *RESERVED) if place]
@@ -212,12 +184,12 @@ def _canonical(watch: _Watch, kept: state.Places, table: tuple[mounts.Mount, ...
     return tuple(dict.fromkeys((*real, *(other for place in real for other in mounts.others(place, table)))))
 
 
-def _mounts(watch: _Watch) -> tuple[mounts.Mount, ...]:
+def _mounts(watch: guards.Watch) -> tuple[mounts.Mount, ...]:
     watch.see("same", mounts.TABLE)
     return mounts.read()
 
 
-def _entries(watch: _Watch, candidates: Iterable[str]) -> Iterable[facts.Entry]:
+def _entries(watch: guards.Watch, candidates: Iterable[str]) -> Iterable[facts.Entry]:
     for each in candidates:
         watch.see("link", each)
         try:
@@ -233,7 +205,7 @@ def _kind(mode: int) -> str:
     return {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link"}.get(stat.S_IFMT(mode), "")
 
 
-def _path(watch: _Watch, wanted: str, home: str) -> facts.PathFact:
+def _path(watch: guards.Watch, wanted: str, home: str) -> facts.PathFact:
     watch.see("real", wanted)
     watch.see("node", wanted)
     nobody = -1
@@ -253,7 +225,7 @@ def _path(watch: _Watch, wanted: str, home: str) -> facts.PathFact:
     return facts.PathFact(path=wanted, real=real, kind=kind, owner=info.st_uid, entries=children)
 
 
-def _children(watch: _Watch, directory: str) -> tuple[tuple[str, str], ...]:
+def _children(watch: guards.Watch, directory: str) -> tuple[tuple[str, str], ...]:
     watch.see("names", directory)
     try:
         with os.scandir(directory) as entries:
@@ -263,71 +235,7 @@ def _children(watch: _Watch, directory: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found))
 
 
-def wayland_socket(environ: Mapping[str, str]) -> str:
-    """The path of the compositor's socket that WAYLAND_DISPLAY names, or empty where there is none.
-
-    Stricter than libwayland, which falls back to ``wayland-0``: a login over the network would show its windows to
-    whoever sits at the machine.
-    """
-    where = compositor(environ)
-    try:
-        return where if where and stat.S_ISSOCK(os.stat(where).st_mode) else ""
-    except OSError:
-        return ""
-
-
-def compositor(environ: Mapping[str, str]) -> str:
-    """Where the socket that WAYLAND_DISPLAY names would be, or empty where it names none that counts."""
-    name, runtime = environ.get("WAYLAND_DISPLAY", ""), environ.get("XDG_RUNTIME_DIR", "")
-    if os.path.isabs(name):
-        return name
-    usable = name and "/" not in name and state.private_directory(runtime, os.geteuid())
-    return os.path.join(runtime, name) if usable else ""
-
-
-def _wayland(watch: _Watch) -> facts.Wayland | None:
-    for variable in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"):
-        watch.see("env", variable)
-    where = compositor(watch.environ)
-    if not where:
-        return None
-    watch.see("real", where)
-    watch.see("file", where)
-    found = wayland.registry(where, PATIENCE)
-    return None if found is None else facts.Wayland(socket=os.path.realpath(where), globals=found)
-
-
-def _x11(watch: _Watch, account: facts.Account) -> facts.X11 | None:
-    local = _DISPLAY.fullmatch(watch.variable("DISPLAY"))
-    if not local:
-        return None
-    number = int(local[1])
-    where = f"/tmp/.X11-unix/X{number}"
-    watch.see("file", where)
-    if not _listens(where):
-        return None
-    authority = os.path.realpath(watch.variable("XAUTHORITY") or f"{account.home}/.Xauthority")
-    watch.see("node", authority)
-    try:
-        info = os.stat(authority)
-        usable = stat.S_ISREG(info.st_mode) and info.st_uid == account.uid
-    except OSError:
-        usable = False
-    twin = f"@{where}" in abstract_sockets()
-    return facts.X11(display=number, socket=where, abstract=twin, authority=authority if usable else "")
-
-
-def _listens(path: str) -> bool:
-    try:
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.settimeout(PATIENCE)
-            stream.connect(path)
-    except OSError:
-        return False
-    return True
-
-
-def _bus(watch: _Watch, name: str, runtime: str, kept: state.Places, app_id: str) -> facts.Bus | None:
+def _bus(watch: guards.Watch, name: str, runtime: str, kept: state.Places, app_id: str) -> facts.Bus | None:
     if name == "session":
         default = bus.address(f"{runtime}/bus") if runtime else ""
         address = bus.usable(watch.variable("DBUS_SESSION_BUS_ADDRESS") or default)
@@ -363,13 +271,13 @@ def _ours(kept: state.Places, app_id: str, pid: int) -> bool:
     return False
 
 
-def _program(watch: _Watch, name: str) -> str:
+def _program(watch: guards.Watch, name: str) -> str:
     for directory in programs.SEARCH:
         watch.see("file", f"{directory}/{name}")
     return programs.find(name)
 
 
-def _signals(watch: _Watch) -> bool:
+def _signals(watch: guards.Watch) -> bool:
     watch.see("file", "/usr/bin/env")
     return env_resets_signals()
 
@@ -384,14 +292,3 @@ def landlock() -> int:
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(_LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), _LANDLOCK_VERSION_FLAG)
     return max(int(version), 0)
-
-
-def abstract_sockets(table: str = "/proc/net/unix") -> tuple[str, ...]:
-    """Names of the abstract sockets that somebody listens on, sorted, each with its leading ``@`` (proc(5))."""
-    try:
-        with open(table, encoding="utf-8", errors="backslashreplace") as file:
-            rows = [line.rstrip("\n").split(None, 7) for line in file]
-    except OSError:
-        return ()
-    listening = (row for row in rows[1:] if len(row) == 8 and int(row[3], 16) & _ACCEPTING)
-    return tuple(sorted({row[7] for row in listening if row[7].startswith("@")}))

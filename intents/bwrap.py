@@ -11,6 +11,9 @@ from intents import facts, paths, plan, sandbox
 
 # Always: every namespace is new, no capability is left, no user namespace can be made inside (SPEC §9.2).
 ALWAYS = ("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL")
+# `--unshare-all` one by one, for those of which not all are new.
+_SINGLE = {"ipc": "--unshare-ipc", "processes": "--unshare-pid"}
+_OTHERS = ("--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 
 
 @dataclass(slots=True)
@@ -102,11 +105,7 @@ def _shown(arg: str, names: dict[str, str]) -> str:
 
 def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
     built = _Plan(args=[], files=[], binds=[])
-    network = ["=--share-net"] if box.share_network else []
-    built.args.append([f"={option}" for option in ALWAYS[:1]])
-    built.args.extend([[f"={option}"] for option in ALWAYS[1:3]])
-    built.args.append([f"={option}" for option in ALWAYS[3:]])
-    built.args.extend([network] if network else [])
+    built.args.extend([f"={word}" for word in words] for words in _namespaces(box))
     built.args.append(["=--hostname", f"={box.hostname}"])
     for mount in _with_parents(box.mounts):
         built.args.append(_mount(mount, built))
@@ -115,6 +114,19 @@ def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
     built.args.append(["=--chdir", f"d{host.account.home}"])
     built.args.append(["=--seccomp", "c"])
     return built
+
+
+def _namespaces(box: sandbox.Sandbox) -> list[tuple[str, ...]]:
+    """What is new, what is shared after all, and that no more can be made inside unless that is granted."""
+    shared = {share.namespace for share in box.shares}
+    new = [ALWAYS[:1]]
+    if shared & _SINGLE.keys():
+        single = [option for namespace, option in _SINGLE.items() if namespace not in shared]
+        new = [(option,) for option in (*single, *_OTHERS)]
+    nested = any(allow.feature == "nested-sandbox" for allow in box.allows)
+    closed = [] if nested else [ALWAYS[2:3]]
+    network = [("--share-net",)] if "network" in shared else []
+    return [*new, ALWAYS[1:2], *closed, ALWAYS[3:], *network]
 
 
 def _sealed(mounts: tuple[sandbox.Mount, ...]) -> tuple[str, ...]:
@@ -152,6 +164,8 @@ def _mount(op: sandbox.Mount, built: _Plan) -> list[str]:
             return ["=--symlink", f"={op.target}", f"={op.dest}"]
         case sandbox.Special():
             return [f"=--{op.kind}", f"={op.dest}"]
+        case sandbox.Device():
+            return ["=--dev-bind", f"={op.dest}", f"={op.dest}"]
         case sandbox.BusSocket():
             return ["=--ro-bind", f"s{op.bus}", f"={op.dest}"]
 

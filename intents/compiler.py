@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from intents import base, errors, facts, model, paths, risk, sandbox, seccomp
 from intents.kinds import network, path
 
+# With these of the host's namespaces shared, abstract sockets or signals reach outside unless Landlock closes them.
+SCOPED = frozenset({"network", "processes"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
@@ -74,10 +77,11 @@ def _visible(path: str, shown: Iterable[sandbox.Bind]) -> bool:
 def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) -> sandbox.Sandbox:
     if grant.vetted.trust is model.Trust.UNSIGNED:
         ops = [_in_memory(op, host) for op in ops]
-    share = next((op for op in ops if isinstance(op, sandbox.ShareNetwork)), None)
-    if share is None:
+    shares = {op.namespace: op for op in ops if isinstance(op, sandbox.Share)}
+    if "network" not in shares:
         ops = _without_dns(grant, ops)
-    real_x11 = any(isinstance(op, sandbox.Env) and op.name == "DISPLAY" for op in ops)
+    allows = tuple({op.feature: op for op in ops if isinstance(op, sandbox.Allow)}.values())
+    real_x11 = any(isinstance(op, sandbox.Bind) and paths.inside(op.dest, "/tmp/.X11-unix") for op in ops)
     app = grant.vetted.manifest.app
     env = {op.name: op for op in ops if isinstance(op, sandbox.Env)}
     return sandbox.Sandbox(
@@ -88,10 +92,11 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         passed=tuple({op.name: op for op in ops if isinstance(op, sandbox.Pass) and op.name not in env}.values()),
         bus_rules=tuple(dict.fromkeys(op for op in ops if isinstance(op, sandbox.BusRule))),
         links=tuple(op for op in ops if isinstance(op, sandbox.PrivateLink)),
-        share_network=share,
+        shares=tuple(shares[name] for name in sorted(shares)),
+        allows=allows,
         # libxcb tries the abstract socket first and gives up on EPERM, so the real display needs the scope off.
-        scoped=share is not None and not real_x11 and host.landlock >= network.LANDLOCK_SCOPES,
-        seccomp=seccomp.build(host.machine),
+        scoped=bool(shares.keys() & SCOPED) and not real_x11 and host.landlock >= network.LANDLOCK_SCOPES,
+        seccomp=seccomp.build(host.machine, features=tuple(op.feature for op in allows)),
         hostname=base.HOSTNAME,
         make=tuple(sorted((op for op in ops if isinstance(op, sandbox.HostDirectory)), key=lambda op: op.path)),
         terminal=app.interface == "terminal",

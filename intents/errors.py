@@ -57,6 +57,8 @@ CATALOGUE = {
         "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),
         "no-x11": (125, "No X11 display is reachable.", "Start it from an X11 session."),
         "no-bus": (125, "The D-Bus bus is not reachable.", "Start it from a desktop session."),
+        "no-service": (125, "The service that an intent leads to does not answer.", "Start it, or refuse the intent."),
+        "no-device": (125, "The device that an intent names is not here, or is not yours to use.", "Connect it."),
         "no-pty": (125, "The kernel gives out no pseudo-terminal.", "Mount /dev/pts, or redirect input and output."),
         "program-missing": (127, "The program that the manifest starts is not installed.", "Install it."),
         "place-missing": (125, "A granted place does not exist.", "Create it, or revoke the grant."),

@@ -112,8 +112,8 @@ def _settled(vetted: model.Vetted, host: facts.HostFacts, said: Said) -> model.G
 
 def _because(row: tuple[str, ...], box: sandbox.Sandbox) -> str:
     """Whose a row of ``bwrap.arguments`` is; what bubblewrap needs for a mount belongs to whoever has the mount."""
-    if row[0] == "--share-net" and box.share_network:
-        return box.share_network.because
+    if row[0] == "--share-net" and (share := box.share("network")):
+        return share.because
     if row[0] == "--setenv":
         passed = {op.name: op.because for op in box.passed}
         return (passed | {op.name: op.because for op in box.env}).get(row[1], sandbox.BASE)
@@ -138,7 +138,9 @@ def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
 def _besides(box: sandbox.Sandbox) -> tuple[Option, ...]:
     done = [Option(words=(made.describe(),), because=made.because) for made in box.make]
     done += [Option(words=(link.describe(),), because=link.because) for link in box.links]
-    if box.scoped and box.share_network:
-        closed = "close abstract sockets to the outside (Landlock)"
-        done.append(Option(words=(closed,), because=box.share_network.because))
+    done += [Option(words=(share.describe(),), because=share.because) for share in box.shares if share.namespace != "network"]
+    done += [Option(words=(allow.describe(),), because=allow.because) for allow in box.allows]
+    if box.scoped:
+        closed = "close abstract sockets and signals to the outside (Landlock)"
+        done.append(Option(words=(closed,), because=box.shares[0].because))
     return tuple(done)

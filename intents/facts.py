@@ -46,6 +46,29 @@ class PathFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One thing that has to be looked at on a host before a scope can be judged and compiled (``model.Scope.needs``).
+
+    what: ``path`` (name: an absolute path), ``place`` (as a manifest writes it), ``display`` (wayland or x11), ``bus``
+    (session or system), ``socket`` (a name in ``broker/services.py``), ``nodes`` (a glob below /dev).
+    """
+
+    what: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One object below /dev at its canonical path: ``kind`` is char, block or dir; ``names``: links that lead to it;
+    ``usable``: this user may read and change it, or list it."""
+
+    path: str
+    kind: str
+    usable: bool
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wayland:
     """The compositor's socket and the interfaces its registry offers to a plain client."""
 
@@ -95,6 +118,8 @@ class HostFacts:
     abstract_sockets: tuple[str, ...]  # names of listening abstract sockets in the host's network namespace
     env_resets_signals: bool  # /usr/bin/env understands --default-signal (GNU coreutils >= 8.31)
     code: tuple[str, ...] = ()  # canonical: the files and directories that this program itself is run from
+    sockets: tuple[tuple[str, str], ...] = ()  # name -> canonical path, of the services that answer here
+    nodes: tuple[Node, ...] = ()  # of /dev, those that an intent needs
     kernel: tuple[str, ...] = ()  # where the running system shows outside /proc, /sys, /dev, /run, /tmp: mounts
 
     def directory(self, root: str) -> str | None:
@@ -104,6 +129,10 @@ class HostFacts:
     def path(self, path: str) -> PathFact | None:
         """The fact about an absolute path that was probed."""
         return next((fact for fact in self.paths if fact.path == path), None)
+
+    def socket(self, name: str) -> str:
+        """The path of a service's socket, or empty where it does not answer."""
+        return dict(self.sockets).get(name, "")
 
     def leads_nowhere(self, entry: Entry) -> bool:
         """Whether the entry is a link whose target is not there; bubblewrap cannot mount that."""

@@ -76,6 +76,9 @@ class Scope(Protocol):
     def parts(self) -> tuple["Scope", ...]:
         """Scopes that together give exactly this one and can each be granted alone."""
 
+    def needs(self) -> tuple[facts.Need, ...]:
+        """What has to be looked at on a host before the three below can be asked about it."""
+
     def objects(self) -> tuple[str, ...]:
         """The places the scope names, whose canonical paths a decision remembers (SPEC §8.6)."""
 

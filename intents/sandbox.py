@@ -105,7 +105,18 @@ class BusSocket:
         return f"filtered {self.bus} bus at {self.dest}"
 
 
-Mount = Bind | Tmpfs | Directory | Symlink | File | Special | BusSocket
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """An object of the host's /dev that can be used as a device: a node, or a directory of nodes."""
+
+    dest: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"device {self.dest}"
+
+
+Mount = Bind | Tmpfs | Directory | Symlink | File | Special | BusSocket | Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +143,29 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShareNetwork:
-    """The host's own network instead of an empty one."""
+class Share:
+    """One namespace of the host instead of a new one: ``network``, ``ipc`` (System V) or ``processes``."""
 
+    namespace: str
     because: str
 
     def describe(self) -> str:
-        return "the host's own network"
+        return {
+            "network": "the host's own network",
+            "ipc": "the host's own System V memory, semaphores and queues",
+            "processes": "the host's own processes",
+        }[self.namespace]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allow:
+    """One group of system calls that the filter otherwise refuses: a name of ``seccomp.FEATURES``."""
+
+    feature: str
+    because: str
+
+    def describe(self) -> str:
+        return f"system calls for {self.feature}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +208,12 @@ class HostDirectory:
         return f"make {self.path} on the host"
 
 
-Op = Mount | Env | Pass | ShareNetwork | BusRule | PrivateLink | HostDirectory
+Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """Everything one launch gives. ``mounts`` are sorted so that parents precede children."""
+    """Everything one launch gives. ``mounts`` are sorted so that parents precede children; ``shares`` by namespace."""
 
     app_id: str
     lineage: str
@@ -195,7 +222,8 @@ class Sandbox:
     passed: tuple[Pass, ...]
     bus_rules: tuple[BusRule, ...]
     links: tuple[PrivateLink, ...]
-    share_network: ShareNetwork | None
+    shares: tuple[Share, ...]
+    allows: tuple[Allow, ...]
     scoped: bool  # Landlock closes abstract sockets and signals to the outside
     seccomp: bytes
     hostname: str
@@ -206,5 +234,8 @@ class Sandbox:
     @property
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
-        shared = (self.share_network,) if self.share_network else ()
-        return (*self.mounts, *self.links, *self.make, *shared, *self.bus_rules, *self.env, *self.passed)
+        return (*self.mounts, *self.links, *self.make, *self.shares, *self.allows, *self.bus_rules, *self.env, *self.passed)
+
+    def share(self, namespace: str) -> Share | None:
+        """The namespace of the host that is shared under that name."""
+        return next((share for share in self.shares if share.namespace == namespace), None)

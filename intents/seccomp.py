@@ -189,6 +189,14 @@ _S_ISUID, _S_ISGID = 0o4000, 0o2000
 _CHMOD = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # call -> which argument is the mode
 
 
+# What a grant gives back: the feature -> calls that are then allowed, and socket families.
+FEATURES = ("debugging", "nested-sandbox", "bluetooth", "can")
+_DEBUGGING = "perf_event_open ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd personality"
+_NESTED = "unshare setns mount umount2 pivot_root chroot clone"
+_GIVEN = {"debugging": _DEBUGGING, "nested-sandbox": _NESTED}
+_FAMILIES = {"bluetooth": 31, "can": 29}  # AF_BLUETOOTH, AF_CAN of linux/socket.h
+
+
 def _guards(families: tuple[int, ...]) -> dict[str, _Guard]:
     """The calls that are allowed for some arguments only, by name."""
     only_granted = _Guard(
@@ -249,18 +257,20 @@ def _machine(machine: str) -> _Machine:
         raise errors.HostError("seccomp-unsupported", message) from None
 
 
-def _rules(target: _Machine, families: tuple[int, ...]) -> dict[int, Verdict | _Guard]:
+def _rules(target: _Machine, families: tuple[int, ...], features: tuple[str, ...] = ()) -> dict[int, Verdict | _Guard]:
     """Every number the machine has, with what happens to it."""
+    families = (*families, *(_FAMILIES[feature] for feature in features if feature in _FAMILIES))
+    given = " ".join(_GIVEN.get(feature, "") for feature in features).split()
     numbers = {name: number for number, name in target.names.items()}
     rules: dict[int, Verdict | _Guard] = dict.fromkeys(target.names, Verdict.ALLOW)
     rules |= {numbers[name]: Verdict.EPERM for name in f"{_EPERM} {target.refused}".split()}
     rules |= {numbers[name]: Verdict.ENOSYS for name in _ENOSYS.split()}
     rules |= {numbers[name]: guard for name, guard in _guards(families).items() if name in numbers}
-    return rules
+    return rules | {numbers[name]: Verdict.ALLOW for name in given}
 
-def _ranges(target: _Machine, families: tuple[int, ...]) -> list[tuple[int, Verdict | _Guard]]:
+
+def _ranges(rules: dict[int, Verdict | _Guard], target: _Machine) -> list[tuple[int, Verdict | _Guard]]:
     """All 32-bit numbers as neighbouring ranges: the first number of each, and what happens to its numbers."""
-    rules = _rules(target, families)
     ranges: list[tuple[int, Verdict | _Guard]] = []
     for number in range(max(rules) + 2):
         rule = rules.get(number, Verdict.ENOSYS)
@@ -298,15 +308,16 @@ def _tree(ranges: list[tuple[int, Verdict | _Guard]]) -> list[bytes]:
     return [_op(_JGE, ranges[middle][0], 0, 1), _op(_JA, len(below)), *below, *above]
 
 
-def build(machine: str, *, families: tuple[int, ...] = DEFAULT_FAMILIES) -> bytes:
+def build(machine: str, *, families: tuple[int, ...] = DEFAULT_FAMILIES, features: tuple[str, ...] = ()) -> bytes:
     """The program for `bwrap --seccomp`; the same input gives the same bytes.
 
     machine: as uname(2) says it, "x86_64" or "aarch64"; families: the AF_* numbers that socket(2) and socketpair(2) may
-    use. Raises errors.HostError("seccomp-unsupported") for any other machine.
+    use; features: words of ``FEATURES`` that are granted. Raises errors.HostError("seccomp-unsupported") for any other
+    machine.
     """
     target = _machine(machine)
     prologue = [_op(_LD, _AUDIT), _op(_JEQ, target.audit, 1, 0), _ret(Verdict.KILL), _op(_LD, _NUMBER)]
-    return b"".join(prologue + _tree(_ranges(target, families)))
+    return b"".join(prologue + _tree(_ranges(_rules(target, families, features), target)))
 
 
 def verdicts(machine: str) -> tuple[tuple[str, str], ...]:

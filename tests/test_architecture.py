@@ -17,7 +17,14 @@ LAYERS = {
         "text keys locate",
         "sandbox facts",
         "model",
-        "kinds.network kinds.dns kinds.path kinds.display kinds.dbus",
+        "scopes reach",
+        (
+            "kinds.network kinds.dns kinds.path kinds.display kinds.dbus kinds.audio kinds.camera "
+            "kinds.debugging kinds.device kinds.env kinds.game_controllers kinds.gpg_agent kinds.gpu "
+            "kinds.media_control kinds.nested_sandbox kinds.notifications kinds.printing "
+            "kinds.processes kinds.secrets kinds.shared_memory kinds.smartcard kinds.socket_family "
+            "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
+        ),
         "kinds",
         "sign seccomp base",
         "diff trust parse risk",
@@ -32,6 +39,8 @@ LAYERS = {
         "launch",
         "state",
         "wayland bus guards history programs userdirs mounts",
+        "displays",
+        "services",
         "journal catalog host plans doctor_proxy",
         "prompts app runs",
         "record known removal",

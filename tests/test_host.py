@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from broker import host, userdirs
+from broker import displays, guards, host, userdirs
 from intents import errors, facts, paths
 from tests import machine
 from tests.conftest import must_work
@@ -68,7 +68,7 @@ def test_what_may_not_be_looked_at_is_unreadable(home: pathlib.Path) -> None:
     closed = home / "closed"
     (closed / "inside").mkdir(parents=True)
     closed.chmod(0)
-    watch = host._Watch(os.environ)
+    watch = guards.Watch(os.environ)
     os.chmod(home.parent, 0o755)
     os.chmod(home, 0o755)
     for directory in home.parents:
@@ -252,17 +252,15 @@ def test_a_real_compositor_and_a_real_bus_are_seen(
 
 
 @pytest.mark.parametrize("name", ["", "../wayland-1", "sub/wayland-1", "absent"])
-def test_odd_names_of_a_compositor_lead_nowhere(
-    home: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_odd_names_of_a_compositor_lead_nowhere(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     runtime = pathlib.Path(os.environ["XDG_RUNTIME_DIR"])
     (runtime / "sub").mkdir()
     with peers.peer(runtime / "wayland-0", peers.hangs_up) as where:
-        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": "wayland-0"}) == where
-        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": where, "XDG_RUNTIME_DIR": ""}) == where
-        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": name}) == ""
+        assert displays.wayland_socket({**os.environ, "WAYLAND_DISPLAY": "wayland-0"}) == where
+        assert displays.wayland_socket({**os.environ, "WAYLAND_DISPLAY": where, "XDG_RUNTIME_DIR": ""}) == where
+        assert displays.wayland_socket({**os.environ, "WAYLAND_DISPLAY": name}) == ""
         runtime.chmod(0o777)
-        assert host.wayland_socket({**os.environ, "WAYLAND_DISPLAY": "wayland-0"}) == ""
+        assert displays.wayland_socket({**os.environ, "WAYLAND_DISPLAY": "wayland-0"}) == ""
 
 
 @contextmanager
@@ -282,16 +280,14 @@ def x_server(directory: pathlib.Path) -> Iterator[str]:
 
 
 @pytest.mark.real
-def test_a_real_x_server_is_seen(
-    home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_x_server_is_seen(home: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with x_server(tmp_path) as number:
         where = f"/tmp/.X11-unix/X{number}"
         expected = facts.X11(display=int(number), socket=where, abstract=True, authority="")
         for name in (f":{number}", f":{number}.0", f"unix:{number}"):
             monkeypatch.setenv("DISPLAY", name)
             assert machine.look(machine.X11).facts.x11 == expected
-        assert f"@{where}" in host.abstract_sockets()
+        assert f"@{where}" in displays.abstract_sockets()
         (home / ".Xauthority").touch()
         assert machine.look(machine.X11).facts.x11 == dataclasses.replace(expected, authority=f"{home}/.Xauthority")
         looked = machine.look(machine.X11)
@@ -320,7 +316,7 @@ def test_only_listening_abstract_sockets_count(tmp_path: pathlib.Path) -> None:
         listening.bind(f"\0{mark} listening")
         listening.listen()
         bound.bind(f"\0{mark} bound")
-        found = [name for name in host.abstract_sockets() if mark in name]
+        found = [name for name in displays.abstract_sockets() if mark in name]
     assert found == [f"@{mark} listening"]
     table = tmp_path / "unix"
     table.write_bytes(
@@ -329,8 +325,8 @@ def test_only_listening_abstract_sockets_count(tmp_path: pathlib.Path) -> None:
         b"0: 00000002 00000000 00010000 0001 01 1 @\xff\n"
         b"0: 00000002 00000000 00010000 0001 01 1\n"
     )
-    assert host.abstract_sockets(str(table)) == ("@\\xff",)
-    assert host.abstract_sockets(str(tmp_path / "none")) == ()
+    assert displays.abstract_sockets(str(table)) == ("@\\xff",)
+    assert displays.abstract_sockets(str(tmp_path / "none")) == ()
 
 
 def test_the_landlock_version_is_the_one_that_the_kernel_enforces() -> None:

@@ -167,6 +167,23 @@ def test_the_families_given_are_exactly_those_allowed(families: tuple[int, ...],
     assert program == seccomp.build(machine, families=(*reversed(families), *families))
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(("feature", "family"), [("bluetooth", 31), ("can", 29)])
+def test_a_granted_family_is_the_only_one_added(machine: str, feature: str, family: int) -> None:
+    program = seccomp.build(machine, features=(feature,))
+    found = {each for each in range(64) if guarded(machine, "socket", each, program=program) == "allow"}
+    assert found == {0, 1, 2, 10, 16, family}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize(("feature", "given"), [("debugging", False), ("nested-sandbox", True)])
+def test_namespaces_are_made_with_one_feature_only(machine: str, feature: str, given: bool) -> None:
+    program = seccomp.build(machine, features=(feature,))
+    arguments = [0x10000000, 0x10000000]  # CLONE_NEWUSER
+    assert (guarded(machine, "clone", *arguments, program=program) == "allow") is given
+    assert guarded(machine, "ioctl", 0, 0x5412, program=program) == "EPERM"  # TIOCSTI stays refused
+
+
 @given(machine=st.sampled_from(MACHINES), number=NUMBERS, arguments=st.tuples(*[WORD] * 6), high=HIGH)
 @quiet
 def test_high_halves_of_arguments_never_matter(

@@ -1,18 +1,76 @@
 """The closed table of kinds of intent: one file per kind, all of one shape (``model.Scope``)."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from intents import errors, model, paths
-from intents.kinds import dbus, display, dns, network, path
+from intents.kinds import (
+    audio,
+    camera,
+    dbus,
+    debugging,
+    device,
+    display,
+    dns,
+    env,
+    game_controllers,
+    gpg_agent,
+    gpu,
+    media_control,
+    nested_sandbox,
+    network,
+    notifications,
+    path,
+    printing,
+    processes,
+    secrets,
+    shared_memory,
+    smartcard,
+    socket_family,
+    ssh_agent,
+    system_info,
+    tray,
+    usb,
+)
 
-KINDS: dict[str, type[network.Network | dns.Dns | path.Path | display.Display | dbus.Dbus]] = {
-    network.KIND: network.Network,
-    dns.KIND: dns.Dns,
-    path.KIND: path.Path,
-    display.KIND: display.Display,
-    dbus.KIND: dbus.Dbus,
-}
-DOCS = {module.KIND: module.DOC for module in (network, dns, path, display, dbus)}
+
+class Kind(Protocol):
+    """What a kind's class offers besides its scopes."""
+
+    def read(self, table: Mapping[str, object]) -> model.Scope:
+        """The scope that the keys of an intent's table say. Raises ManifestError, without a subject."""
+
+
+_MODULES: tuple[tuple[str, str, Kind], ...] = (
+    (network.KIND, network.DOC, network.Network),
+    (dns.KIND, dns.DOC, dns.Dns),
+    (path.KIND, path.DOC, path.Path),
+    (display.KIND, display.DOC, display.Display),
+    (dbus.KIND, dbus.DOC, dbus.Dbus),
+    (notifications.KIND, notifications.DOC, notifications.Notifications),
+    (tray.KIND, tray.DOC, tray.Tray),
+    (media_control.KIND, media_control.DOC, media_control.MediaControl),
+    (secrets.KIND, secrets.DOC, secrets.Secrets),
+    (audio.KIND, audio.DOC, audio.Audio),
+    (camera.KIND, camera.DOC, camera.Camera),
+    (gpu.KIND, gpu.DOC, gpu.Gpu),
+    (game_controllers.KIND, game_controllers.DOC, game_controllers.GameControllers),
+    (usb.KIND, usb.DOC, usb.Usb),
+    (device.KIND, device.DOC, device.Device),
+    (printing.KIND, printing.DOC, printing.Printing),
+    (smartcard.KIND, smartcard.DOC, smartcard.Smartcard),
+    (ssh_agent.KIND, ssh_agent.DOC, ssh_agent.SshAgent),
+    (gpg_agent.KIND, gpg_agent.DOC, gpg_agent.GpgAgent),
+    (env.KIND, env.DOC, env.Env),
+    (shared_memory.KIND, shared_memory.DOC, shared_memory.SharedMemory),
+    (processes.KIND, processes.DOC, processes.Processes),
+    (system_info.KIND, system_info.DOC, system_info.SystemInfo),
+    (debugging.KIND, debugging.DOC, debugging.Debugging),
+    (nested_sandbox.KIND, nested_sandbox.DOC, nested_sandbox.NestedSandbox),
+    (socket_family.KIND, socket_family.DOC, socket_family.SocketFamily),
+)
+KINDS = {kind: scope for kind, _, scope in _MODULES}
+DOCS = {kind: doc for kind, doc, _ in _MODULES}
 
 
 def read(kind: str, table: Mapping[str, object]) -> model.Scope:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from intents import errors, facts, keys, model, paths, sandbox
+from intents import errors, facts, keys, model, paths, reach, sandbox
 
 KIND = "dbus"
 DOC = """Talk to named services. `bus` is `session` or `system`. `see` lets the app know that a name exists; `talk`
@@ -143,6 +143,9 @@ class Dbus:
     def parts(self) -> tuple[model.Scope, ...]:
         return tuple(Dbus(bus=self.bus, rules=(rule,)) for rule in self.rules)
 
+    def needs(self) -> tuple[facts.Need, ...]:
+        return (facts.Need(what="bus", name=self.bus),)
+
     def objects(self) -> tuple[str, ...]:
         return ()
 
@@ -173,24 +176,14 @@ class Dbus:
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The filter's rules. Raises HostError ``no-bus``, ``proxy-missing``, RefusedError ``bus-name-activatable``."""
+        given = reach.bus_ops(host, self.bus, tuple((rule.verb, rule.operand) for rule in self.rules), because)
         bus = host.bus(self.bus)
-        if bus is None:
-            raise errors.HostError("no-bus", f"the {self.bus} bus does not answer here")
-        if not host.proxy:
-            raise errors.HostError("proxy-missing", "xdg-dbus-proxy, which filters the bus, is not installed")
         for rule in self.rules:
-            if rule.verb == "own" and rule.name in (*bus.activatable, *bus.owned):
+            if bus and rule.verb == "own" and rule.name in (*bus.activatable, *bus.owned):
                 how = "can be started" if rule.name in bus.activatable else "is running"
                 what = f"`{rule.name}` {how} outside the sandbox, where a call to it would go"
                 raise errors.RefusedError("bus-name-activatable", what)
-        dest = f"/run/user/{host.account.uid}/bus" if self.bus == "session" else "/run/dbus/system_bus_socket"
-        variable = "DBUS_SESSION_BUS_ADDRESS" if self.bus == "session" else "DBUS_SYSTEM_BUS_ADDRESS"
-        rules = [sandbox.BusRule(bus=self.bus, verb=r.verb, rule=r.operand, because=because) for r in self.rules]
-        return (
-            sandbox.BusSocket(bus=self.bus, dest=dest, because=because),
-            sandbox.Env(name=variable, value=f"unix:path={dest}", because=because),
-            *rules,
-        )
+        return given
 
 
 def _check(rule: Rule, bus: str) -> None:

@@ -67,6 +67,9 @@ class Display:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def needs(self) -> tuple[facts.Need, ...]:
+        return (facts.Need(what="display", name="wayland" if self.protocol == WAYLAND else "x11"),)
+
     def objects(self) -> tuple[str, ...]:
         """The display, for what `powers` says of it: the same answer is not one to a compositor that offers more."""
         return (WAYLAND,) if self.protocol == WAYLAND else ()

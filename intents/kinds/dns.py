@@ -44,6 +44,9 @@ class Dns:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def needs(self) -> tuple[facts.Need, ...]:
+        return ()
+
     def objects(self) -> tuple[str, ...]:
         return ()
 

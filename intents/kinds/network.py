@@ -43,6 +43,9 @@ class Network:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def needs(self) -> tuple[facts.Need, ...]:
+        return ()
+
     def objects(self) -> tuple[str, ...]:
         return ()
 
@@ -62,7 +65,7 @@ class Network:
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
-        return (sandbox.ShareNetwork(because=because),)
+        return (sandbox.Share(namespace="network", because=because),)
 
 
 def _display_reachable(host: facts.HostFacts) -> bool:

@@ -93,6 +93,9 @@ class Path:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def needs(self) -> tuple[facts.Need, ...]:
+        return (facts.Need(what="place", name=self.place.text),)
+
     def objects(self) -> tuple[str, ...]:
         return (self.place.text,)
 

@@ -43,6 +43,24 @@ def dbus(draw: st.DrawFn) -> Mapping[str, object]:
     return table
 
 
+WHOLE = (
+    "notifications", "tray", "secrets", "camera", "gpu", "input", "usb", "printing", "smartcard", "ssh-agent",
+    "gpg-agent", "processes", "system-info", "debugging", "nested-sandbox",
+)  # fmt: skip
+# kind -> its key, and words of it
+OF_WORDS = {
+    "audio": ("uses", ["playback", "record"]),
+    "shared-memory": ("uses", ["files", "ipc"]),
+    "socket-family": ("families", ["bluetooth", "can"]),
+    "device": ("nodes", ["/dev/kvm", "/dev/ttyUSB0", "/dev/snd"]),
+    "env": ("names", ["EDITOR", "API_TOKEN", "LANG"]),
+}
+WORDS: st.SearchStrategy[Mapping[str, object]] = st.sampled_from(sorted(OF_WORDS)).flatmap(
+    lambda kind: st.lists(st.sampled_from(OF_WORDS[kind][1]), min_size=1, unique=True).map(
+        lambda words: {"kind": kind, OF_WORDS[kind][0]: words}
+    )
+)
+
 TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
     st.just({"kind": "network", "scope": "host"}),
     st.just({"kind": "dns", "scope": "any"}),
@@ -52,6 +70,9 @@ TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
         PLACES,
         st.sampled_from(["read", "write", "create"]),
     ),
+    st.sampled_from([{"kind": kind} for kind in WHOLE]),
+    WORDS,
+    st.builds(lambda name: {"kind": "media-control", "player": name}, st.sampled_from(["a", "a.b", "ab"])),
     dbus(),
 )
 PATHS: st.SearchStrategy[model.Scope] = st.builds(

@@ -14,7 +14,8 @@ from tests.model import mounts
 
 # Every option that a plan may hold, and how many operands it takes (bwrap(1)).
 OPTIONS = {
-    "--unshare-all": 0, "--unshare-user": 0, "--disable-userns": 0, "--cap-drop": 1, "--share-net": 0, "--hostname": 1,
+    "--unshare-ipc": 0, "--unshare-pid": 0, "--unshare-net": 0, "--unshare-uts": 0, "--unshare-cgroup-try": 0,
+    "--dev-bind": 2, "--unshare-all": 0, "--unshare-user": 0, "--disable-userns": 0, "--cap-drop": 1, "--share-net": 0, "--hostname": 1,
     "--ro-bind": 2, "--bind": 2, "--ro-bind-fd": 2, "--bind-fd": 2, "--ro-bind-data": 2, "--perms": 1, "--tmpfs": 1,
     "--dir": 1, "--symlink": 2, "--proc": 1, "--dev": 1, "--remount-ro": 1, "--setenv": 2, "--chdir": 1, "--seccomp": 1,
 }  # fmt: skip
@@ -79,7 +80,7 @@ def test_without_a_grant_there_is_the_base_and_nothing_else(case: Case) -> None:
     box = compiler.compile_sandbox(nothing, case.host).sandbox
     assert box == compiler.compile_sandbox(bare, case.host).sandbox
     assert {op.because for op in box.ops} == {sandbox.BASE}
-    assert box.share_network is None and not box.bus_rules and not box.links
+    assert not box.shares and not box.allows and not box.bus_rules and not box.links
 
 
 @given(cases())
@@ -106,7 +107,8 @@ def test_more_grants_never_show_less(case: Case, data: st.DataObject) -> None:
         assert mounts.source(wide_view, each) == source, each
         assert mounts.at(wide_view, each)[0].writable >= mounts.at(narrow_view, each)[0].writable, each
     assert set(less.bus_rules) <= set(much.bus_rules)
-    assert (less.share_network is None) or (much.share_network is not None)
+    assert {share.namespace for share in less.shares} <= {share.namespace for share in much.shares}
+    assert {allow.feature for allow in less.allows} <= {allow.feature for allow in much.allows}
 
 
 @generate.MANY
@@ -179,7 +181,7 @@ def test_every_argument_is_an_option_or_an_operand_of_one(case: Case) -> None:
     for operand in [arg.decode() for arg in sections["proxy"]]:
         tag, _, rest = operand.partition("--")
         assert operand.startswith(("=unix:", "ssession", "ssystem")) or (
-            tag == "=" and rest.partition("=")[0] in ("filter", "see", "talk", "call", "broadcast")
+            tag == "=" and rest.partition("=")[0] in ("filter", "see", "talk", "own", "call", "broadcast")
         )
 
 
@@ -197,9 +199,11 @@ def test_every_source_is_there(case: Case) -> None:
 def test_sharing_the_network_closes_what_the_namespace_closed(case: Case) -> None:
     box = compiled(case).sandbox
     shows_x11 = any(env.name == "DISPLAY" for env in box.env)
-    assert box.scoped == (box.share_network is not None and case.host.landlock >= 6 and not shows_x11)
+    assert box.scoped == (
+        bool({share.namespace for share in box.shares} & compiler.SCOPED) and case.host.landlock >= 6 and not shows_x11
+    )
     names = {verdict.intent.id for verdict in case.grant.verdicts if verdict.intent.scope.kind == "dns"}
-    if box.share_network is None:
+    if box.share("network") is None:
         assert not {op.because for op in box.ops} & names
 
 

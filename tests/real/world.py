@@ -45,7 +45,7 @@ plans.write = lambda *_: None
 """
 NO_FILTER = """
 from intents import seccomp
-seccomp.build = lambda machine: (0x06).to_bytes(2, "little") + bytes(2) + 0x7FFF0000 .to_bytes(4, "little")
+seccomp.build = lambda machine, **_given: (0x06).to_bytes(2, "little") + bytes(2) + 0x7FFF0000 .to_bytes(4, "little")
 """
 
 
