@@ -138,7 +138,8 @@ def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
 def _besides(box: sandbox.Sandbox) -> tuple[Option, ...]:
     done = [Option(words=(made.describe(),), because=made.because) for made in box.make]
     done += [Option(words=(link.describe(),), because=link.because) for link in box.links]
-    done += [Option(words=(share.describe(),), because=share.because) for share in box.shares if share.namespace != "network"]
+    shared = (share for share in box.shares if share.namespace != "network")  # that is an option of bubblewrap's
+    done += [Option(words=(share.describe(),), because=share.because) for share in shared]
     done += [Option(words=(allow.describe(),), because=allow.because) for allow in box.allows]
     if box.scoped:
         closed = "close abstract sockets and signals to the outside (Landlock)"

@@ -234,7 +234,8 @@ class Sandbox:
     @property
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
-        return (*self.mounts, *self.links, *self.make, *self.shares, *self.allows, *self.bus_rules, *self.env, *self.passed)
+        given = (*self.shares, *self.allows, *self.bus_rules)
+        return (*self.mounts, *self.links, *self.make, *given, *self.env, *self.passed)
 
     def share(self, namespace: str) -> Share | None:
         """The namespace of the host that is shared under that name."""

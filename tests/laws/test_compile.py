@@ -15,7 +15,8 @@ from tests.model import mounts
 # Every option that a plan may hold, and how many operands it takes (bwrap(1)).
 OPTIONS = {
     "--unshare-ipc": 0, "--unshare-pid": 0, "--unshare-net": 0, "--unshare-uts": 0, "--unshare-cgroup-try": 0,
-    "--dev-bind": 2, "--unshare-all": 0, "--unshare-user": 0, "--disable-userns": 0, "--cap-drop": 1, "--share-net": 0, "--hostname": 1,
+    "--dev-bind": 2,
+    "--unshare-all": 0, "--unshare-user": 0, "--disable-userns": 0, "--cap-drop": 1, "--share-net": 0, "--hostname": 1,
     "--ro-bind": 2, "--bind": 2, "--ro-bind-fd": 2, "--bind-fd": 2, "--ro-bind-data": 2, "--perms": 1, "--tmpfs": 1,
     "--dir": 1, "--symlink": 2, "--proc": 1, "--dev": 1, "--remount-ro": 1, "--setenv": 2, "--chdir": 1, "--seccomp": 1,
 }  # fmt: skip
