@@ -234,7 +234,7 @@ class Sandbox:
     @property
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
-        given = (*self.shares, *self.allows, *self.bus_rules)
+        given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules)
         return (*self.mounts, *self.links, *self.make, *given, *self.env, *self.passed)
 
     def share(self, namespace: str) -> Share | None:
