@@ -116,7 +116,7 @@ def _program_guards(environ: Mapping[str, str]) -> list[guards.Guard]:
     """intents itself: a plan made by other code is another plan."""
     ours, pure, kinds = (os.path.dirname(os.path.abspath(f)) for f in (plans.__file__, errors.__file__, path.__file__))
     found = [guards.make("code", ours, environ)]
-    for directory in (ours, pure, kinds):
+    for directory in (ours, f"{ours}/companions", pure, kinds):
         files = sorted(name for name in os.listdir(directory) if name.endswith(".py"))
         found += [guards.make("file", f"{directory}/{name}", environ) for name in files]
     return [*found, guards.make("same", "/proc/sys/kernel/random/boot_id", environ)]

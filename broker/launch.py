@@ -1,7 +1,8 @@
 """The executor: reads a plan, checks that it still holds, opens what it names and becomes bubblewrap (SPEC §10).
 
 The only way anything is launched, warm or cold. Imports little, because it is most of what a warm start costs:
-``relay`` only on a terminal, ``ctypes`` only for Landlock, ``time`` only for plans that end, errors only to raise.
+``companions`` only where there are any, ``relay`` only on a terminal, ``ctypes`` only for Landlock, ``time`` only for
+plans that end, errors only to raise.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -117,16 +118,19 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
     _forget_inherited()
     _reset()
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
-    filters = settings[b"run"] + b"/%d" % os.getpid()
+    sockets = settings[b"run"] + b"/%d" % os.getpid()
     # First, because it takes the longest: it gets ready while the rest is prepared.
-    proxy, sync = _start_proxy(sections["proxy"], settings[b"proxy"], filters) if sections["proxy"] else (0, 0)
+    beside, sync = _start_companions(sections, sockets) if sections["companions"] else ([], 0)
     for path in sections["make"]:
         os.close(_walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
         _link(*sections["links"][at : at + 3])
-    args = _arguments(sections, settings, filters)
-    if sync and not os.read(sync, 1):
-        raise _proxy_failed(settings[b"proxy"], "it ended before it was ready")
+    args = _arguments(sections, settings, sockets)
+    if beside:
+        from broker import companions
+
+        companions.wait(sections["companions"], beside, sync)
+    proxy = beside[0] if settings[b"proxy"] else 0
     options = _options(settings, terminal, _record(settings, proxy), sync)
     command = [*sections["command"], *arguments]
     deaf = terminal and settings[b"signals"] == b"1"
@@ -280,8 +284,8 @@ def _memory(content: bytes) -> int:
     return handle
 
 
-def _arguments(sections: Sections, settings: "dict[bytes, bytes]", filters: bytes) -> "list[bytes]":
-    """bubblewrap's arguments with descriptors in place of tags; ``filters``: the directory of the proxy's sockets."""
+def _arguments(sections: Sections, settings: "dict[bytes, bytes]", sockets: bytes) -> "list[bytes]":
+    """bubblewrap's arguments with descriptors in place of tags; ``sockets``: the directory of this launch's."""
     sources = sections["binds"][::2]
 
     def value(arg: bytes) -> bytes:
@@ -296,7 +300,7 @@ def _arguments(sections: Sections, settings: "dict[bytes, bytes]", filters: byte
             return b"%d" % _memory(bytes.fromhex(settings[b"seccomp"].decode()))
         if tag == b"d":
             return _directory(shown, rest)
-        return filters + b"/" + rest
+        return sockets + b"/" + rest
 
     tagged = sections["args"]
     shown = [(sources[int(arg[1:])], tagged[at + 1][1:]) for at, arg in enumerate(tagged) if arg[:1] == b"b"]
@@ -320,34 +324,15 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
     return home
 
 
-def _start_proxy(tagged: "tuple[bytes, ...]", program: bytes, directory: bytes) -> "tuple[int, int]":
-    """Start xdg-dbus-proxy in a session of its own.
+def _start_companions(sections: Sections, directory: bytes) -> "tuple[list[int], int]":
+    """Start what lives beside the sandbox; ``directory`` is for its sockets, which an earlier process left behind."""
+    from broker import companions
 
-    Returns its pid, and the read end of its pipe: a byte comes when it listens, and it ends when the last copy is
-    closed (xdg-dbus-proxy(1), ``--fd``).
-    """
-    os.close(_walk(directory, make=True))
-    args = [arg[1:] if arg[:1] == b"=" else directory + b"/" + arg[1:] for arg in tagged]
-    for arg in args:
-        if arg.startswith(directory + b"/") and os.path.lexists(arg):
-            os.unlink(arg)
-    ready, beside = os.pipe()
-    os.set_inheritable(beside, True)
-    listed = _memory(b"\0".join([*args, b""]))
-    argv = [b"xdg-dbus-proxy", b"--fd=%d" % beside, b"--args=%d" % listed]
-    silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-    try:
-        child = os.posix_spawn(program, argv, {}, file_actions=silent, setsid=True)
-    except OSError as error:
-        raise _proxy_failed(program, str(error.strerror)) from error
-    os.close(beside)
-    os.close(listed)
-    os.set_inheritable(ready, True)
-    return child, ready
-
-
-def _proxy_failed(program: bytes, reason: str) -> Exception:
-    return _host_error("proxy-failed", f"`{program.decode()}` did not start: {reason}")
+    handle = _walk(directory, make=True)
+    for name in os.listdir(f"/proc/self/fd/{handle}"):
+        os.unlink(name, dir_fd=handle)
+    os.close(handle)
+    return companions.start(sections["companions"], directory, _memory)
 
 
 def _record(settings: "dict[bytes, bytes]", proxy: int) -> int:

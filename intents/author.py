@@ -209,9 +209,10 @@ def _signed(files: list[tuple[str, model.App, sign.PublicKey]], done: str) -> Ou
 
 def _compile(options: argparse.Namespace) -> Outcome:
     _, shown, _ = _explanation(options, stored=options.stored)
-    groups = [group for group in (shown.options, shown.proxy) if group]
+    groups = [group for group in (shown.options, shown.companions) if group]
     text = "\n\n".join("\n".join(_line(option) for option in group) for group in groups)
-    data = {"options": [option.words for option in shown.options], "proxy": [option.words for option in shown.proxy]}
+    parts = {"options": shown.options, "companions": shown.companions}
+    data = {name: [option.words for option in group] for name, group in parts.items()}
     return Outcome(data={**data, **_gaps(shown)}, text=text, notes=_gap_notes(shown))
 
 
@@ -225,7 +226,7 @@ def _explain(options: argparse.Namespace) -> Outcome:
     ]
     wide = max(len(name) for name in ("base", *by))
     lines = [f"{name:<{wide}}  {f'granted by {how}' if how else 'not granted'}" for name, how in by.items()]
-    parts = {"options": shown.options, "proxy": shown.proxy, "besides": shown.besides}
+    parts = {"options": shown.options, "companions": shown.companions, "besides": shown.besides}
     for group in parts.values():
         lines += ["", *(f"{option.because:<{wide}}  {_line(option)}" for option in group)] if group else []
     traced = {

@@ -1,8 +1,9 @@
 """Sandbox to plan: bubblewrap's and xdg-dbus-proxy's arguments as bytes (SPEC §10; bwrap(1), xdg-dbus-proxy(1)).
 
 Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`` is literal, ``bN`` the descriptor of
-``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` the proxy's socket for bus NAME,
-``dPATH`` the caller's working directory as the app finds it, PATH where it does not.
+``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` this launch's socket NAME,
+``dPATH`` the caller's working directory as the app finds it, PATH where it does not. Of a companion also ``wPREFIX``,
+PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a descriptor that holds the next COUNT.
 """
 
 from dataclasses import dataclass
@@ -44,12 +45,12 @@ def plan_bytes(
     settings: dict[str, str],
 ) -> bytes:
     """The plan of one launch; ``settings`` adds what only the broker knows (directories, the stamp, the head)."""
-    built, proxy = _build(box, host), _proxy(box, host)
+    built, companions = _build(box, host), _companions(box, host)
     ours = {
         "app": box.app_id,
         "lineage": box.lineage,
         "bwrap": host.bwrap,
-        "proxy": host.proxy if proxy else "",
+        "proxy": "1" if _proxy(box, host) else "",
         "scoped": "1" if box.scoped else "0",
         "terminal": "1" if box.terminal else "0",
         "signals": "1" if host.env_resets_signals else "0",
@@ -62,7 +63,7 @@ def plan_bytes(
         "settings": [part for name, value in ours.items() for part in (name, value)],
         "make": [op.path for op in box.make],
         "links": [part for op in box.links for part in (f"{own}/{op.directory}", op.below, op.target)],
-        "proxy": proxy,
+        "companions": [part for op in companions for part in _record(op)],
         "binds": [part for bind in built.binds for part in bind],
         "passed": [op.name for op in box.passed],
         "args": [arg for group in built.args for arg in group],
@@ -91,16 +92,18 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, .
     return ((host.bwrap,), *rows, *passed, ("--", *box.command))
 
 
-def proxy_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, ...]:
-    """The xdg-dbus-proxy command line as people read it; empty when no bus is granted."""
-    args = _proxy(box, host)
-    return (host.proxy, *(_shown(arg, {}) for arg in args)) if args else ()
+def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The companions' command lines as people read them: whose each is, and its words."""
+    return tuple(
+        (op.because, (op.program, *(_shown(arg, {}) for arg in op.arguments if arg[:1] not in ("l", "w"))))
+        for op in _companions(box, host)
+    )
 
 
 def _shown(arg: str, names: dict[str, str]) -> str:
     if arg[:1] in ("=", "d"):
         return arg[1:]
-    return names.get(arg, f"<filtered {arg[1:]} bus>")
+    return names.get(arg, f"<{arg[1:]} socket of this launch>")
 
 
 def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
@@ -166,14 +169,28 @@ def _mount(op: sandbox.Mount, built: _Plan) -> list[str]:
             return [f"=--{op.kind}", f"={op.dest}"]
         case sandbox.Device():
             return ["=--dev-bind", f"={op.dest}", f"={op.dest}"]
-        case sandbox.BusSocket():
-            return ["=--ro-bind", f"s{op.bus}", f"={op.dest}"]
+        case sandbox.LaunchSocket():
+            return ["=--ro-bind", f"s{op.name}", f"={op.dest}"]
+
+
+def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Companion, ...]:
+    """xdg-dbus-proxy first, where there is a bus: who owns a name there is recognised by its process."""
+    rules = _proxy(box, host)
+    if not rules:
+        return box.companions
+    arguments = ("w--fd=", f"l{len(rules)} --args=", *rules)
+    proxy = sandbox.Companion(name="xdg-dbus-proxy", program=host.proxy, arguments=arguments, because=sandbox.BASE)
+    return (proxy, *box.companions)
+
+
+def _record(op: sandbox.Companion) -> tuple[str, ...]:
+    return (op.name, op.program, str(len(op.arguments)), *op.arguments)
 
 
 def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> list[str]:
     args: list[str] = []
     for bus in host.buses:
         rules = [rule for rule in box.bus_rules if rule.bus == bus.name]
-        if any(isinstance(mount, sandbox.BusSocket) and mount.bus == bus.name for mount in box.mounts):
+        if any(isinstance(mount, sandbox.LaunchSocket) and mount.name == bus.name for mount in box.mounts):
             args += [f"={bus.address}", f"s{bus.name}", "=--filter", *(f"=--{r.verb}={r.rule}" for r in rules)]
     return args

@@ -91,6 +91,7 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         env=tuple(env[name] for name in sorted(env)),
         passed=tuple({op.name: op for op in ops if isinstance(op, sandbox.Pass) and op.name not in env}.values()),
         bus_rules=tuple(dict.fromkeys(op for op in ops if isinstance(op, sandbox.BusRule))),
+        companions=tuple({op.name: op for op in ops if isinstance(op, sandbox.Companion)}.values()),
         links=tuple(op for op in ops if isinstance(op, sandbox.PrivateLink)),
         shares=tuple(shares[name] for name in sorted(shares)),
         allows=allows,

@@ -53,7 +53,7 @@ CATALOGUE = {
         "bwrap-unsuitable": (125, "This bubblewrap lacks what the sandbox needs, or is setuid.", "See `intent-ctl doctor`."),
         "userns-forbidden": (125, "The kernel does not let you make user namespaces.", "See `intent-ctl doctor`."),
         "proxy-missing": (125, "xdg-dbus-proxy is not installed.", "Install the package `xdg-dbus-proxy`."),
-        "proxy-failed": (125, "xdg-dbus-proxy did not start.", "See `intent-ctl doctor`."),
+        "companion-failed": (125, "A process that has to work beside the app did not start.", "See `intent-ctl doctor`."),
         "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),
         "no-x11": (125, "No X11 display is reachable.", "Start it from an X11 session."),
         "no-bus": (125, "The D-Bus bus is not reachable.", "Start it from a desktop session."),

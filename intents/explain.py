@@ -29,11 +29,12 @@ class Explanation:
     """What would be started.
 
     missing: required intents that are not granted, for which ``intent-run`` would refuse to start; withheld: granted
-    intents that this host cannot give, with the reason; besides: what happens outside the two command lines.
+    intents that this host cannot give, with the reason; companions: the command lines of what runs beside the app, word
+    by word; besides: what happens outside the command lines.
     """
 
     options: tuple[Option, ...]
-    proxy: tuple[Option, ...]
+    companions: tuple[Option, ...]
     besides: tuple[Option, ...]
     verdicts: tuple[model.Verdict, ...]
     missing: tuple[str, ...]
@@ -66,7 +67,7 @@ def explain(manifest: model.Manifest, key: sign.PublicKey | None, host: facts.Ho
     box = compiled.sandbox
     return Explanation(
         options=tuple(Option(words=row, because=_because(row, box)) for row in bwrap.arguments(box, host)),
-        proxy=_proxy(box, host),
+        companions=_companions(box, host),
         besides=_besides(box),
         verdicts=grant.verdicts,
         missing=missing,
@@ -124,14 +125,15 @@ def _because(row: tuple[str, ...], box: sandbox.Sandbox) -> str:
     return below.pop() if len(below) == 1 else sandbox.BASE
 
 
-def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
+def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
     """The proxy serves one bus after the other; the same rule may be there for each of them."""
     rules = {(rule.bus, f"--{rule.verb}={rule.rule}"): rule.because for rule in box.bus_rules}
     addresses = {bus.address: bus.name for bus in host.buses}
     options, bus = [], ""
-    for word in bwrap.proxy_arguments(box, host):
-        bus = addresses.get(word, bus)
-        options.append(Option(words=(word,), because=rules.get((bus, word), sandbox.BASE)))
+    for because, words in bwrap.companion_arguments(box, host):
+        for word in words:
+            bus = addresses.get(word, bus)
+            options.append(Option(words=(word,), because=rules.get((bus, word), because)))
     return tuple(options)
 
 

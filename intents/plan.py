@@ -5,7 +5,7 @@ A header line with the length of each section, then the sections, each a run of 
 
 MAGIC = b"intent-plan/1"
 LIMIT = 1 << 20
-SECTIONS = ("guards", "settings", "make", "links", "proxy", "files", "binds", "passed", "args", "command")
+SECTIONS = ("guards", "settings", "make", "links", "companions", "files", "binds", "passed", "args", "command")
 
 
 def encode(sections: dict[str, tuple[bytes, ...]]) -> bytes:

@@ -58,7 +58,7 @@ def bus_ops(
     dest = f"/run/user/{host.account.uid}/bus" if session else "/run/dbus/system_bus_socket"
     variable = "DBUS_SESSION_BUS_ADDRESS" if session else "DBUS_SYSTEM_BUS_ADDRESS"
     return (
-        sandbox.BusSocket(bus=bus, dest=dest, because=because),
+        sandbox.LaunchSocket(name=bus, dest=dest, because=because),
         sandbox.Env(name=variable, value=f"unix:path={dest}", because=because),
         *(sandbox.BusRule(bus=bus, verb=verb, rule=rule, because=because) for verb, rule in rules),
     )

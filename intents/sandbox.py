@@ -94,15 +94,15 @@ class Special:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BusSocket:
-    """The filtered socket of one D-Bus bus (``session`` or ``system``), made at launch by xdg-dbus-proxy."""
+class LaunchSocket:
+    """A socket that a companion makes at launch: ``session`` and ``system`` are the filtered D-Bus buses."""
 
-    bus: str
+    name: str
     dest: str
     because: str = BASE
 
     def describe(self) -> str:
-        return f"filtered {self.bus} bus at {self.dest}"
+        return f"{self.name} socket of this launch at {self.dest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ class Device:
         return f"device {self.dest}"
 
 
-Mount = Bind | Tmpfs | Directory | Symlink | File | Special | BusSocket | Device
+Mount = Bind | Tmpfs | Directory | Symlink | File | Special | LaunchSocket | Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +208,23 @@ class HostDirectory:
         return f"make {self.path} on the host"
 
 
-Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """A process beside the sandbox, outside every sandbox and unreachable but by the sockets it makes (SPEC §10.5).
+
+    program: an absolute path, or the name of a module of ``broker.companions``; arguments: tagged (``bwrap.py``).
+    """
+
+    name: str
+    program: str
+    arguments: tuple[str, ...]
+    because: str
+
+    def describe(self) -> str:
+        return f"{self.name} beside the app"
+
+
+Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +237,7 @@ class Sandbox:
     env: tuple[Env, ...]
     passed: tuple[Pass, ...]
     bus_rules: tuple[BusRule, ...]
+    companions: tuple[Companion, ...]  # besides xdg-dbus-proxy, which the rules say enough about
     links: tuple[PrivateLink, ...]
     shares: tuple[Share, ...]
     allows: tuple[Allow, ...]
@@ -234,7 +251,7 @@ class Sandbox:
     @property
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
-        given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules)
+        given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules, *self.companions)
         return (*self.mounts, *self.links, *self.make, *given, *self.env, *self.passed)
 
     def share(self, namespace: str) -> Share | None:

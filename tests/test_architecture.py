@@ -34,7 +34,7 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        "monitor user_terminal",
+        "monitor user_terminal companions",
         "relay",
         "launch",
         "state",
@@ -78,7 +78,11 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.monitor": (_BARE_STDLIB, set()),
     "broker.user_terminal": (_BARE_STDLIB, set()),
     "broker.relay": (_BARE_STDLIB | {"broker.monitor", "broker.user_terminal"}, {"intents.errors"}),
-    "broker.launch": (_BARE_STDLIB | {"intents.plan"}, {"_socket", "ctypes", "time", "broker.relay", "intents.errors"}),
+    "broker.companions": (_BARE_STDLIB, {"intents.errors"}),
+    "broker.launch": (
+        _BARE_STDLIB | {"intents.plan"},
+        {"_socket", "ctypes", "time", "broker.companions", "broker.relay", "intents.errors"},
+    ),
     "broker.run": (_BARE_STDLIB | {"pwd", "intents.plan", "broker.launch"}, {"*"}),
 }
 TYPING = "TYPE_CHECKING"

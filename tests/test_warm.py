@@ -76,6 +76,8 @@ CASES = {
     "files": Case(intent={"kind": "path", "place": "home/Notes", "access": "write"}),
     "bus": Case(
         intent={"kind": "dbus", "bus": "session", "talk": [BUS]},
+        ours=frozenset({"broker.companions"}),
+        standard="os, _signal, fcntl, pwd, select",
         programs=("intent-run", "xdg-dbus-proxy", "bwrap", "true"),
         processes=1,
     ),

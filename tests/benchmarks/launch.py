@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import launch
+from broker import companions, launch
 from intents import model
 from tests.real import peers, world
 
@@ -161,15 +161,15 @@ class Bench:
 
         def prepare() -> Start:
             before = _descriptors()
-            filters = settings[b"run"] + b"/%d" % os.getpid()
-            args = launch._arguments(sections, settings, filters)
+            sockets = settings[b"run"] + b"/%d" % os.getpid()
+            args = launch._arguments(sections, settings, sockets)
             head = [settings[b"bwrap"], b"--die-with-parent" if terminal else b"--new-session"]
             tail = [*args, b"--", *sections["command"]]
-            if not sections["proxy"]:
+            if not sections["companions"]:
                 bwrap = started([*head, *tail], terminal=terminal)
                 return Start(spawn=bwrap.spawn, opened=tuple(_descriptors() - before))
             ready, beside = os.pipe()
-            proxy = started(_proxy(sections["proxy"], settings[b"proxy"], filters, beside), given=(beside,))
+            proxy = started(_companion(sections["companions"], sockets, beside), given=(beside,))
             bwrap = started([*head, b"--sync-fd", b"%d" % ready, *tail], given=(ready,))
             opened = tuple(_descriptors() - before - {beside})
             return Start(spawn=lambda: _both(proxy, bwrap, ready, beside), opened=opened)
@@ -191,13 +191,14 @@ class Bench:
         return str(path)
 
 
-def _proxy(tagged: tuple[bytes, ...], program: bytes, directory: bytes, beside: int) -> list[bytes]:
-    """The proxy's command line; ``directory``: of its sockets, made and emptied here."""
+def _companion(section: tuple[bytes, ...], directory: bytes, beside: int) -> list[bytes]:
+    """The command line of the one companion; ``directory``: of its sockets, made and emptied here."""
     os.makedirs(directory, 0o700, exist_ok=True)
     for name in os.listdir(directory):
         os.unlink(directory + b"/" + name)
-    args = (arg[1:] if arg[:1] == b"=" else directory + b"/" + arg[1:] for arg in tagged)
-    return [program, b"--fd=%d" % beside, *args]
+    ((_, program, tagged),) = companions._records(section)
+    words, _ = companions._arguments(tagged, directory, beside, launch._memory)
+    return [program, *words]
 
 
 def _both(proxy: Start, bwrap: Start, ready: int, beside: int) -> int:

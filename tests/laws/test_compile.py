@@ -179,7 +179,10 @@ def test_every_argument_is_an_option_or_an_operand_of_one(case: Case) -> None:
             tag, rest = operand[0], operand[1:]
             assert tag in "=cd" or (tag in limits and int(rest) < limits[tag]) or operand in ("ssession", "ssystem")
     assert sections["command"] == (b"/usr/bin/app", b"--option")
-    for operand in [arg.decode() for arg in sections["proxy"]]:
+    name, program, count, ready, listed, *rules = [arg.decode() for arg in sections["companions"]] or [""] * 5
+    assert (name, program, ready) in (("xdg-dbus-proxy", case.host.proxy, "w--fd="), ("", "", ""))
+    assert not name or (int(count) == len(rules) + 2 and listed == f"l{len(rules)} --args=")
+    for operand in rules:
         tag, _, rest = operand.partition("--")
         assert operand.startswith(("=unix:", "ssession", "ssystem")) or (
             tag == "=" and rest.partition("=")[0] in ("filter", "see", "talk", "own", "call", "broadcast")

@@ -158,10 +158,10 @@ def test_a_broken_bus_filter_starts_nothing(broken: str) -> None:
         program.chmod(0o755)
         removed = OTHER_PROXY.format(path=str(program))
         refused = said(run(home, APP, STARTED, removed=removed), 125)
-        assert "[proxy-failed]" in refused and f"`{program}`" in refused
+        assert "[companion-failed]" in refused and f"`{program}`" in refused
         with starting.start(home, STARTED, removed=removed) as begun:
             shown = begun.ends(125)
-        assert "[proxy-failed]" in shown and "STARTED" not in shown
+        assert "[companion-failed]" in shown and "STARTED" not in shown
         assert nothing_started(home)
         program.write_text('#!/bin/sh\nexec xdg-dbus-proxy "$@"\n')
         assert run(home, APP, STARTED, removed=removed).stdout == b"STARTED\n"

@@ -1,0 +1,133 @@
+"""Companions: the processes that live beside a sandbox, start before it and end with it (SPEC §10.5).
+
+Takes a plan's ``companions`` section: records of a name, a program, how many arguments, and so many tagged arguments. A
+program with a path is started; one without is a module of this package, run in a fork of the executor: its
+``main(arguments, directory, ready)`` gets the directory of this launch's sockets and returns an exit status.
+
+Every companion writes one byte to the ready pipe when it can be used, and ends when nobody reads that pipe any more
+(poll(2): POLLERR). bubblewrap holds the reading end as long as the sandbox lives (bwrap(1), ``--sync-fd``).
+"""
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PATIENCE_MS = 10_000  # for all of them together: a launch that hangs tells nobody why
+Record = tuple[bytes, bytes, list[bytes]]
+
+
+def start(section: "tuple[bytes, ...]", directory: bytes, memory: "Callable[[bytes], int]") -> "tuple[list[int], int]":
+    """Start all companions, each in a session of its own, without waiting for them.
+
+    directory: exists and is empty; memory: makes an inheritable descriptor that holds bytes. Returns their pids, in the
+    section's order, and the reading end of the ready pipe, inheritable. Raises HostError ``companion-failed``.
+    """
+    ready, beside = os.pipe()
+    os.set_inheritable(beside, True)
+    pids = []
+    for name, program, tagged in _records(section):
+        if program[:1] != b"/":
+            pids.append(_fork(program.decode(), [_text(arg, directory) for arg in tagged], directory, beside))
+            continue
+        arguments, opened = _arguments(tagged, directory, beside, memory)
+        pids.append(_spawn(name, program, arguments))
+        for handle in opened:
+            os.close(handle)
+    os.close(beside)
+    os.set_inheritable(ready, True)
+    return pids, ready
+
+
+def wait(section: "tuple[bytes, ...]", pids: "list[int]", ready: int) -> None:
+    """Wait until every companion is ready. Raises HostError ``companion-failed`` when one ends or all take too long."""
+    poll = select.poll()
+    poll.register(ready, select.POLLIN)
+    handles = {os.pidfd_open(pid): program for pid, (_, program, _) in zip(pids, _records(section), strict=True)}
+    for handle in handles:
+        poll.register(handle, select.POLLIN)
+    try:
+        missing = len(pids)
+        while missing:
+            seen = {handle for handle, _ in poll.poll(PATIENCE_MS)}
+            if not seen:
+                raise failed(b", ".join(handles.values()), f"not ready within {PATIENCE_MS // 1000} seconds")
+            for handle in seen & handles.keys():
+                raise failed(handles[handle], "it ended before it was ready")
+            missing -= len(os.read(ready, missing))
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _records(section: "tuple[bytes, ...]") -> "Iterator[Record]":
+    at = 0
+    while at < len(section):
+        name, program, count = section[at : at + 3]
+        yield name, program, list(section[at + 3 : at + 3 + int(count)])
+        at += 3 + int(count)
+
+
+def _text(arg: bytes, directory: bytes) -> bytes:
+    """A literal or a path in ``directory``."""
+    return arg[1:] if arg[:1] == b"=" else directory + b"/" + arg[1:]
+
+
+def _arguments(
+    tagged: "list[bytes]", directory: bytes, beside: int, memory: "Callable[[bytes], int]"
+) -> "tuple[list[bytes], list[int]]":
+    """The words of a command line, and the descriptors opened for it."""
+    words: list[bytes] = []
+    opened: list[int] = []
+    rest = iter(tagged)
+    for arg in rest:
+        tag, text = arg[:1], arg[1:]
+        if tag == b"w":
+            words.append(text + b"%d" % beside)
+        elif tag == b"l":
+            count, _, prefix = text.partition(b" ")
+            listed = [_text(next(rest), directory) for _ in range(int(count))]
+            opened.append(memory(b"\0".join([*listed, b""])))
+            words.append(prefix + b"%d" % opened[-1])
+        else:
+            words.append(_text(arg, directory))
+    return words, opened
+
+
+def _spawn(name: bytes, program: bytes, arguments: "list[bytes]") -> int:
+    silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    try:
+        return os.posix_spawn(program, [name, *arguments], {}, file_actions=silent, setsid=True)
+    except OSError as error:
+        raise failed(program, str(error.strerror)) from error
+
+
+def _fork(module: str, arguments: "list[bytes]", directory: bytes, beside: int) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.closerange(3, beside)  # with the reading end open here, the pipe would never tell of the sandbox's end
+        os.closerange(beside + 1, os.sysconf("SC_OPEN_MAX"))
+        status = _main(module)(arguments, directory, beside)
+    finally:
+        os._exit(status)
+
+
+def _main(module: str) -> "Callable[[list[bytes], bytes, int], int]":
+    """What runs in the fork: one import for each, so that the whole of it can be read here."""
+    raise LookupError(module)
+
+
+def failed(program: bytes, reason: str) -> Exception:
+    """The error that says which companion did not start, and why."""
+    from intents import errors
+
+    return errors.HostError("companion-failed", f"`{program.decode()}`, which works beside the app, failed: {reason}")
