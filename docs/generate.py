@@ -43,9 +43,11 @@ def filter_page() -> str:
     """docs/system-calls.md: what the system call filter says on each processor."""
     about = "What is not listed is allowed by name or does not exist for the app."
     lines = ["# The system call filter", "", NOTE, about, ""]
-    for machine in ("x86_64", "aarch64"):
-        rows = [(name, verdict) for name, verdict in seccomp.verdicts(machine) if verdict != "allow"]
-        lines += [f"## {machine}", "", "| call | answer |", "|---|---|"]
+    both = [(machine, compat) for machine in ("x86_64", "aarch64") for compat in (False, True)]
+    for machine, compat in both:
+        rows = [(name, word) for name, word in seccomp.verdicts(machine, compat=compat) if word != "allow"]
+        title = f"{machine}, 32-bit programs where `multiarch` is granted" if compat else machine
+        lines += [f"## {title}", "", "| call | answer |", "|---|---|"]
         lines += [f"| `{name}` | {verdict} |" for name, verdict in rows]
         lines.append("")
     return "\n".join(lines)

@@ -68,24 +68,25 @@ def _account(host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
 
 
 def own_directory(vetted: model.Vetted, host: facts.HostFacts, name: str) -> str:
-    """The host path of one of the app's own directories: config, data, state or cache."""
+    """The host path of one of the app's own directories: config, data, state, cache or below persist."""
     return f"{host.apps}/{vetted.key}/{name}"
+
+
+def own(vetted: model.Vetted, host: facts.HostFacts, name: str, dest: str, because: str) -> tuple[sandbox.Op, ...]:
+    """One of the app's own directories at ``dest``; in memory for an app that has no place to keep it."""
+    if vetted.trust is model.Trust.UNSIGNED:
+        return (sandbox.Directory(dest=dest, because=because),)
+    source = own_directory(vetted, host, name)
+    return (
+        sandbox.Bind(source=source, dest=dest, access=sandbox.Access.WRITE, because=because),
+        sandbox.HostDirectory(path=source, because=because),
+    )
 
 
 def _home(vetted: model.Vetted, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
     home = host.account.home
-    if vetted.trust is model.Trust.UNSIGNED:
-        own: list[sandbox.Op] = [sandbox.Directory(dest=f"{home}/{at}") for at, _ in path.PRIVATE_DIRECTORIES]
-        return (sandbox.Tmpfs(dest=home), *own)
-    own = [
-        sandbox.Bind(source=own_directory(vetted, host, name), dest=f"{home}/{at}", access=sandbox.Access.WRITE)
-        for at, name in path.PRIVATE_DIRECTORIES
-    ]
-    made = [
-        sandbox.HostDirectory(path=own_directory(vetted, host, name), because=sandbox.BASE)
-        for _, name in path.PRIVATE_DIRECTORIES
-    ]
-    return (sandbox.Tmpfs(dest=home), *own, *made)
+    private = [own(vetted, host, name, f"{home}/{at}", sandbox.BASE) for at, name in path.PRIVATE_DIRECTORIES]
+    return (sandbox.Tmpfs(dest=home), *(op for ops in private for op in ops))
 
 
 def _environment(app: model.App, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:

@@ -28,7 +28,8 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     withheld: list[tuple[str, errors.IntentError]] = []
     for verdict in grant.verdicts:
         try:
-            given[verdict.intent.id] = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
+            asked = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
+            given[verdict.intent.id] = [op for each in asked for op in _stored(each, grant, host)]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
@@ -36,6 +37,29 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     ops = [*base.ops(grant.vetted, host), *(op for name in sorted(given) for op in given[name])]
     ops.extend(_program(grant.vetted.manifest.app, host, ops))
     return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
+
+
+def _stored(op: sandbox.Op, grant: model.Grant, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
+    """The operation, with a directory to persist at the place where it is stored.
+
+    Raises RefusedError ``place-taken`` where something else the app asks for leads there on this host, granted or not:
+    of two things at one place only one could be seen, and a grant must never hide another.
+    """
+    if not isinstance(op, sandbox.Persist):
+        return (op,)
+    for place in _asked(grant, host):
+        if paths.inside(place, host.account.home) and (paths.inside(place, op.dest) or paths.inside(op.dest, place)):
+            message = f"`{op.dest}` cannot be the app's own: it also asks for `{place}`"
+            raise errors.RefusedError("place-taken", paths.printable(message))
+    return base.own(grant.vetted, host, f"persist/{op.name}", op.dest, op.because)
+
+
+def _asked(grant: model.Grant, host: facts.HostFacts) -> set[str]:
+    """Where the program and every path that the app declares stand on this host, by name and at the end of links."""
+    declared = [verdict.intent.scope for verdict in grant.verdicts]
+    places = [scope.place.resolve(dict(host.directories)) for scope in declared if isinstance(scope, path.Path)]
+    named = {grant.vetted.manifest.app.command[0], *(place for place in places if place)}
+    return named | {fact.real for fact in host.paths if fact.path in named and fact.real}
 
 
 def _refuse_missing(grant: model.Grant, host: facts.HostFacts) -> None:

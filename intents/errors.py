@@ -45,6 +45,7 @@ CATALOGUE = {
         "no-way-to-ask": (126, "A question is open and there is no terminal to ask it on.", "Use the `intent-ctl grant` command shown."),
         "path-covers-reserved": (126, "The place holds the broker's own files.", "Grant a directory below it."),
         "path-refused": (126, "The place is one that no answer can grant.", "Grant a directory of your own."),
+        "place-taken": (126, "A directory to keep stands where another intent leads.", "Tell the author of the manifest."),
         "bus-name-activatable": (126, "A call to the app's own name would start it outside the sandbox.", "Refuse the intent."),
         "handshake-abandoned": (126, "The question was closed without an answer.", "Start the app again."),
     },

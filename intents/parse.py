@@ -207,7 +207,7 @@ class _Reader:
             said = f"the manifest asks for {len(parts)} single things, more than {MAX_PARTS}"
             raise self._error("too-large", said, where)
         for (first, mine), (second, other) in combinations(parts, 2):
-            if first is not second and mine.kind == other.kind and (mine.covers(other) or other.covers(mine)):
+            if first is not second and kinds.overlap(mine, other):
                 said = f"`{first.id}` and `{second.id}` ask for the same thing, in whole or in part"
                 raise self._error("overlapping-intents", said, (*where, second.id))
         return found

@@ -224,7 +224,19 @@ class Companion:
         return f"{self.name} beside the app"
 
 
-Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persist:
+    """A directory of the app's own called ``name``, mounted writable; the compiler says where it is stored."""
+
+    name: str
+    dest: str
+    because: str
+
+    def describe(self) -> str:
+        return f"own directory {self.dest}"
+
+
+Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion | Persist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

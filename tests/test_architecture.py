@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Lowest row first. A module may import only from lower rows of its own package; modules of one row stand apart.
 LAYERS = {
     "intents": (
-        "errors plan",
+        "errors plan syscalls",
         "paths",
         "text keys locate",
         "sandbox facts",
@@ -21,7 +21,7 @@ LAYERS = {
         (
             "kinds.network kinds.dns kinds.path kinds.display kinds.dbus kinds.audio kinds.camera "
             "kinds.debugging kinds.device kinds.env kinds.game_controllers kinds.gpg_agent kinds.gpu "
-            "kinds.media_control kinds.nested_sandbox kinds.notifications kinds.printing "
+            "kinds.media_control kinds.multiarch kinds.nested_sandbox kinds.notifications kinds.persist kinds.printing "
             "kinds.processes kinds.secrets kinds.shared_memory kinds.smartcard kinds.socket_family "
             "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
         ),

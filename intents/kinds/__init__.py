@@ -17,10 +17,12 @@ from intents.kinds import (
     gpg_agent,
     gpu,
     media_control,
+    multiarch,
     nested_sandbox,
     network,
     notifications,
     path,
+    persist,
     printing,
     processes,
     secrets,
@@ -45,6 +47,7 @@ _MODULES: tuple[tuple[str, str, Kind], ...] = (
     (network.KIND, network.DOC, network.Network),
     (dns.KIND, dns.DOC, dns.Dns),
     (path.KIND, path.DOC, path.Path),
+    (persist.KIND, persist.DOC, persist.Persist),
     (display.KIND, display.DOC, display.Display),
     (dbus.KIND, dbus.DOC, dbus.Dbus),
     (notifications.KIND, notifications.DOC, notifications.Notifications),
@@ -68,6 +71,7 @@ _MODULES: tuple[tuple[str, str, Kind], ...] = (
     (debugging.KIND, debugging.DOC, debugging.Debugging),
     (nested_sandbox.KIND, nested_sandbox.DOC, nested_sandbox.NestedSandbox),
     (socket_family.KIND, socket_family.DOC, socket_family.SocketFamily),
+    (multiarch.KIND, multiarch.DOC, multiarch.Multiarch),
 )
 KINDS = {kind: scope for kind, _, scope in _MODULES}
 DOCS = {kind: doc for kind, doc, _ in _MODULES}
@@ -79,6 +83,16 @@ def read(kind: str, table: Mapping[str, object]) -> model.Scope:
         known = ", ".join(f"`{name}`" for name in KINDS)
         raise errors.ManifestError("unknown-kind", f"`{paths.printable(kind)}` is not a kind of intent: {known}")
     return KINDS[kind].read(table)
+
+
+def overlap(one: model.Scope, other: model.Scope) -> bool:
+    """Whether no manifest may ask for both: one gives what the other gives, or would stand in its place."""
+    for mine, theirs in ((one, other), (other, one)):
+        if mine.covers(theirs):
+            return True
+        if isinstance(mine, persist.Persist) and isinstance(theirs, path.Path) and mine.clash(theirs.place):
+            return True
+    return False
 
 
 def to_data(scope: model.Scope) -> dict[str, object]:

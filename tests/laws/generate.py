@@ -54,6 +54,7 @@ OF_WORDS = {
     "socket-family": ("families", ["bluetooth", "can"]),
     "device": ("nodes", ["/dev/kvm", "/dev/ttyUSB0", "/dev/snd"]),
     "env": ("names", ["EDITOR", "API_TOKEN", "LANG"]),
+    "persist": ("names", ["a", "b", "Documents", ".x"]),
 }
 WORDS: st.SearchStrategy[Mapping[str, object]] = st.sampled_from(sorted(OF_WORDS)).flatmap(
     lambda kind: st.lists(st.sampled_from(OF_WORDS[kind][1]), min_size=1, unique=True).map(
@@ -64,6 +65,7 @@ WORDS: st.SearchStrategy[Mapping[str, object]] = st.sampled_from(sorted(OF_WORDS
 TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
     st.just({"kind": "network", "scope": "host"}),
     st.just({"kind": "dns", "scope": "any"}),
+    st.builds(lambda scope: {"kind": "multiarch", "scope": scope}, st.sampled_from(["programs", "sockets"])),
     st.builds(lambda p: {"kind": "display", "protocol": p}, st.sampled_from(["wayland", "x11-host"])),
     st.builds(
         lambda place, access: {"kind": "path", "place": place, "access": access},
@@ -75,6 +77,8 @@ TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
     st.builds(lambda name: {"kind": "media-control", "player": name}, st.sampled_from(["a", "a.b", "ab"])),
     dbus(),
 )
+KEPT = st.lists(st.sampled_from(OF_WORDS["persist"][1]), min_size=1, unique=True)
+PERSISTS: st.SearchStrategy[model.Scope] = KEPT.map(lambda names: kinds.from_data({"kind": "persist", "names": names}))
 PATHS: st.SearchStrategy[model.Scope] = st.builds(
     lambda place, access: kinds.from_data({"kind": "path", "place": place, "access": access}),
     st.one_of(PLACES, ODD),

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intents import bwrap, compiler, facts, model, paths, plan, sandbox
+from intents import bwrap, compiler, facts, kinds, model, paths, plan, sandbox
 from intents.kinds import path
 from tests.laws import generate
 from tests.model import mounts
 
+ACCESS = st.sampled_from(["read", "write", "create"])
 # Every option that a plan may hold, and how many operands it takes (bwrap(1)).
 OPTIONS = {
     "--unshare-ipc": 0, "--unshare-pid": 0, "--unshare-net": 0, "--unshare-uts": 0, "--unshare-cgroup-try": 0,
@@ -41,6 +42,21 @@ def settled(vetted: model.Vetted, given: list[bool]) -> model.Grant:
 def cases(draw: st.DrawFn) -> Case:
     scopes = draw(st.lists(generate.PATHS, min_size=draw(st.integers(0, 3)), max_size=4))
     scopes += draw(st.lists(generate.SCOPES, max_size=3))
+    return draw(granted(scopes))
+
+
+@st.composite
+def clashes(draw: st.DrawFn) -> Case:
+    """Directories to persist, and paths that may lead to the same places."""
+    near = st.sampled_from(["home/a", "home/a/b", "home/b", "xdg-documents/a", "home", "/home/u/a", "/srv/a/b", "/srv"])
+    table = st.builds(lambda place, access: {"kind": "path", "place": place, "access": access}, near, ACCESS)
+    found = draw(st.lists(table.map(kinds.from_data), min_size=1, max_size=2))
+    return draw(granted([draw(generate.PERSISTS), *found]))
+
+
+@st.composite
+def granted(draw: st.DrawFn, scopes: list[model.Scope]) -> Case:
+    """Some of these scopes granted on some machine."""
     vetted = generate.vetted(scopes, draw(st.sampled_from([model.Trust.PINNED, model.Trust.UNSIGNED])))
     places = [scope.place.text for scope in scopes if isinstance(scope, path.Path)]
     given = draw(st.lists(st.sampled_from([True, True, False]), min_size=len(scopes), max_size=len(scopes)))
@@ -95,7 +111,7 @@ def test_everything_else_is_there_for_a_granted_intent(case: Case) -> None:
 
 
 @generate.MANY
-@given(cases(), st.data())
+@given(st.one_of(cases(), clashes()), st.data())
 def test_more_grants_never_show_less(case: Case, data: st.DataObject) -> None:
     more = data.draw(st.lists(st.booleans(), min_size=len(case.grant.verdicts), max_size=len(case.grant.verdicts)))
     both = [bool(verdict.granted) or yes for verdict, yes in zip(case.grant.verdicts, more, strict=True)]
@@ -132,7 +148,7 @@ def test_nothing_of_the_broker_is_a_source_but_the_apps_own(case: Case) -> None:
         assert not inside or made.path.startswith(own), made
 
 
-@given(cases())
+@given(st.one_of(cases(), clashes()))
 def test_destinations_are_unique_and_parents_come_first(case: Case) -> None:
     dests = [mount.dest for mount in compiled(case).sandbox.mounts]
     assert len(set(dests)) == len(dests)
@@ -141,7 +157,7 @@ def test_destinations_are_unique_and_parents_come_first(case: Case) -> None:
         assert dest.startswith("/") and "//" not in dest and not {".", ".."} & set(dest.split("/"))
 
 
-@given(cases())
+@given(st.one_of(cases(), clashes()))
 def test_no_mount_point_lies_where_the_app_or_the_host_could_be_hurt(case: Case) -> None:
     """Not below a writable bind, not below a link, and below a readable bind only where the host has it already."""
     box, host = compiled(case).sandbox, case.host
