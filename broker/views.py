@@ -7,7 +7,7 @@ from dataclasses import asdict
 from broker import app as apps
 from broker import catalog, history, journal, known, runs
 from broker.ui import wording
-from intents import compiler, decide, errors, kinds, model, parse, paths, risk
+from intents import compiler, decide, errors, kinds, model, parse, paths, risk, trace
 from intents.kinds import display
 
 _STATES = ("allowed", "partly", "denied", "open")
@@ -39,21 +39,6 @@ def risk_words(level: model.Risk) -> str:
 def scope_words(scope: Mapping[str, object]) -> str:
     """A scope's data in one line: ``network scope=host``."""
     return " ".join((str(scope["kind"]), *(f"{key}={value}" for key, value in sorted(scope.items()) if key != "kind")))
-
-
-def decision_data(decision: model.Decision) -> dict[str, object]:
-    """A decision as JSON: seq, intent, effect, asked, granted, span, until, at, source."""
-    return {
-        "seq": decision.seq,
-        "intent": decision.intent_id,
-        "effect": decision.effect.value,
-        "asked": kinds.to_data(decision.asked),
-        "granted": None if decision.granted is None else kinds.to_data(decision.granted),
-        "span": decision.life.span.value,
-        "until": decision.life.until or None,
-        "at": decision.at,
-        "source": decision.source,
-    }
 
 
 def pin_data(pin: model.Pin | None) -> dict[str, object] | None:
@@ -176,7 +161,7 @@ def show(at: known.Here, name: str) -> known.Report:
         "pin": pin_data(pin),
         "trouble": errors.as_data(found.trouble) if found.trouble else None,
         "intents": intents,
-        "unused": [decision_data(decision) for decision in unused],
+        "unused": [trace.decision_data(decision) for decision in unused],
         "unreadable": list(unread),
         "unanswered": pending,
         "would_not_start": errors.as_data(blocked) if blocked else None,
@@ -227,7 +212,7 @@ def _intent(found: known.Known, verdict: model.Verdict, change: model.Change) ->
         "withheld": withheld(app, intent.id, verdict.granted or (intent.scope,)),
         "reason": intent.reason,
         "if_denied": intent.if_denied,
-        "decisions": [decision_data(each) for each in found.live if each.seq in change.decided_by],
+        "decisions": [trace.decision_data(each) for each in found.live if each.seq in change.decided_by],
     }
 
 

@@ -9,14 +9,16 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import authoring, errors, explain, facts, kinds, lint, locate, model, parse, paths, sign
+from intents import authoring, errors, explain, facts, kinds, lint, locate, model, parse, paths, sign, trace
 
 PROGRAM = "intent-author"
 _PRIVATE_KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 _OPTIONS_HELP = "print one JSON object instead of text"
+_COMMAND_LINES = (trace.BUBBLEWRAP, trace.COMPANION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,37 +211,29 @@ def _signed(files: list[tuple[str, model.App, sign.PublicKey]], done: str) -> Ou
 
 def _compile(options: argparse.Namespace) -> Outcome:
     _, shown, _ = _explanation(options, stored=options.stored)
-    groups = [group for group in (shown.options, shown.companions) if group]
-    text = "\n\n".join("\n".join(_line(option) for option in group) for group in groups)
-    parts = {"options": shown.options, "companions": shown.companions}
-    data = {name: [option.words for option in group] for name, group in parts.items()}
+    found = {part: [option.words for option in shown.options if option.part == part] for part in _COMMAND_LINES}
+    text = "\n\n".join("\n".join(map(trace.shown, rows)) for rows in found.values() if rows)
+    data = {"options": found[trace.BUBBLEWRAP], "companions": found[trace.COMPANION]}
     return Outcome(data={**data, **_gaps(shown)}, text=text, notes=_gap_notes(shown))
 
 
 def _explain(options: argparse.Namespace) -> Outcome:
     said = options.grant or options.grant_all or options.host
-    manifest, shown, decided = _explanation(options, stored=options.stored or not said)
-    by = {verdict.intent.id: decided[verdict.intent.id] if verdict.granted else "" for verdict in shown.verdicts}
-    intents = [
-        {"id": verdict.intent.id, "granted": [kinds.to_data(s) for s in verdict.granted], "by": by[verdict.intent.id]}
-        for verdict in shown.verdicts
-    ]
-    wide = max(len(name) for name in ("base", *by))
-    lines = [f"{name:<{wide}}  {f'granted by {how}' if how else 'not granted'}" for name, how in by.items()]
-    parts = {"options": shown.options, "companions": shown.companions, "besides": shown.besides}
-    for group in parts.values():
-        lines += ["", *(f"{option.because:<{wide}}  {_line(option)}" for option in group)] if group else []
-    traced = {
-        name: [{"words": option.words, "because": option.because} for option in group] for name, group in parts.items()
-    }
-    data = {"id": manifest.app.id, "intents": intents, **traced, **_gaps(shown)}
-    return Outcome(data=data, text="\n".join(lines).lstrip("\n"), notes=_gap_notes(shown))
+    manifest, shown, owners = _explanation(options, stored=options.stored or not said)
+    groups = trace.tell(shown.options, owners)
+    text = "\n".join(trace.lines(groups, _day))
+    data = {"app": manifest.app.id, "groups": groups, **_gaps(shown)}
+    return Outcome(data=data, text=text, notes=_gap_notes(shown))
+
+
+def _day(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
 
 
 def _explanation(
     options: argparse.Namespace, *, stored: bool
-) -> tuple[model.Manifest, explain.Explanation, dict[str, str]]:
-    """The manifest, what would be started, and by what each granted intent is granted."""
+) -> tuple[model.Manifest, explain.Explanation, tuple[trace.Owner, ...]]:
+    """The manifest, what would be started, and by what each intent is granted or not."""
     is_file = "/" in options.app or os.path.exists(options.app)
     described = _describe(options.app) if stored or not (is_file and options.host) else {}
     file = str(described.get("manifest", options.app))
@@ -252,12 +246,24 @@ def _explanation(
         host = _facts(described, "intent-run --describe")
     every = tuple(intent.id for intent in manifest.intents) if options.grant_all else ()
     said = dict(explain.chosen(manifest, (*options.grant, *every)))
-    by = dict.fromkeys(said, "--grant-all" if options.grant_all else "--grant")
+    option = "as if granted, by --grant-all" if options.grant_all else "as if granted, by --grant"
+    why = dict.fromkeys((intent.id for intent in manifest.intents), "not granted") | dict.fromkeys(said, option)
     rows = described.get("granted", []) if stored else []
-    for row in rows if isinstance(rows, list) else ():
-        said[row["intent"]] = (*said.get(row["intent"], ()), kinds.from_data(row["scope"]))
-        by.setdefault(row["intent"], "decision " + ", ".join(str(number) for number in row["decisions"]))
-    return manifest, explain.explain(manifest, key, host, said), by
+    decided = {row["intent"]: row for row in rows if row["intent"] not in said} if isinstance(rows, list) else {}
+    for name, row in decided.items():
+        said[name] = tuple(kinds.from_data(scope) for scope in row["scopes"])
+        why[name] = row["because"]
+    shown = explain.explain(manifest, key, host, said)
+    owners = (
+        trace.Owner(
+            intent=verdict.intent.id,
+            granted=verdict.granted,
+            because=why[verdict.intent.id],
+            decisions=tuple(decided.get(verdict.intent.id, {}).get("decisions", ())),
+        )
+        for verdict in shown.verdicts
+    )
+    return manifest, shown, tuple(owners)
 
 
 def _describe(name: str) -> dict[str, object]:
@@ -303,12 +309,6 @@ def _gap_notes(shown: explain.Explanation) -> tuple[str, ...]:
 def _error(error: errors.IntentError) -> dict[str, str | int]:
     """The error as data, without the status of ``intent-run``: this program's own is always 1."""
     return {key: value for key, value in errors.as_data(error).items() if key != "exit_status"}
-
-
-def _line(option: explain.Option) -> str:
-    """An option as a shell would read it; what only exists at launch stays in angle brackets."""
-    words = [paths.printable(word) for word in option.words]
-    return " ".join(word if word.startswith("<") or len(words) == 1 else shlex.quote(word) for word in words)
 
 
 def _read(file: str, limit: int = parse.MAX_BYTES) -> bytes:

@@ -19,11 +19,16 @@ _OTHERS = ("--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
 
 @dataclass(slots=True)
 class _Plan:
-    """The sections under construction."""
+    """The sections under construction; ``owners`` says of each group of arguments whose it is."""
 
     args: list[list[str]]
+    owners: list[str]
     files: list[bytes]
     binds: list[tuple[str, str]]
+
+    def add(self, because: str, *words: str) -> None:
+        self.args.append(list(words))
+        self.owners.append(because)
 
     def bind(self, op: sandbox.Bind) -> list[str]:
         write = op.access is sandbox.Access.WRITE
@@ -78,8 +83,8 @@ def _bytes(item: str) -> bytes:
     return item.encode("utf-8", "surrogateescape")
 
 
-def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, ...], ...]:
-    """The bubblewrap command line as people read it, one option with its operands per row.
+def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The bubblewrap command line as people read it: (``base`` or an intent's id, one option with its operands).
 
     Descriptors are shown as ``<what they hold>``; a passed variable as its name in ``<…>``.
     """
@@ -87,9 +92,10 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, .
     names = {f"b{n}": f"<{source}>" for n, (source, _) in enumerate(built.binds)}
     names |= {f"f{n}": f"<{len(content)} bytes>" for n, content in enumerate(built.files)}
     names |= {"c": f"<{len(box.seccomp) // 8} instructions>"}
-    rows = [tuple(_shown(arg, names) for arg in group) for group in built.args]
-    passed = [("--setenv", op.name, "<as at launch>") for op in box.passed]
-    return ((host.bwrap,), *rows, *passed, ("--", *box.command))
+    groups = zip(built.owners, built.args, strict=True)
+    rows = [(because, tuple(_shown(arg, names) for arg in group)) for because, group in groups]
+    passed = [(op.because, ("--setenv", op.name, "<as at launch>")) for op in box.passed]
+    return ((sandbox.BASE, (host.bwrap,)), *rows, *passed, (sandbox.BASE, ("--", *box.command)))
 
 
 def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -107,19 +113,23 @@ def _shown(arg: str, names: dict[str, str]) -> str:
 
 
 def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
-    built = _Plan(args=[], files=[], binds=[])
-    built.args.extend([f"={word}" for word in words] for words in _namespaces(box))
-    built.args.append(["=--hostname", f"={box.hostname}"])
+    built = _Plan(args=[], owners=[], files=[], binds=[])
+    for because, words in _namespaces(box):
+        built.add(because, *(f"={word}" for word in words))
+    built.add(sandbox.BASE, "=--hostname", f"={box.hostname}")
     for mount in _with_parents(box.mounts):
-        built.args.append(_mount(mount, built))
-    built.args.extend(["=--remount-ro", f"={dest}"] for dest in ("/", *_sealed(box.mounts)))
-    built.args.extend(["=--setenv", f"={env.name}", f"={env.value}"] for env in box.env)
-    built.args.append(["=--chdir", f"d{host.account.home}"])
-    built.args.append(["=--seccomp", "c"])
+        built.add(mount.because, *_mount(mount, built))
+    built.add(sandbox.BASE, "=--remount-ro", "=/")
+    for mount in filter(_sealed, box.mounts):
+        built.add(mount.because, "=--remount-ro", f"={mount.dest}")
+    for env in box.env:
+        built.add(env.because, "=--setenv", f"={env.name}", f"={env.value}")
+    built.add(sandbox.BASE, "=--chdir", f"d{host.account.home}")
+    built.add(sandbox.BASE, "=--seccomp", "c")
     return built
 
 
-def _namespaces(box: sandbox.Sandbox) -> list[tuple[str, ...]]:
+def _namespaces(box: sandbox.Sandbox) -> list[tuple[str, tuple[str, ...]]]:
     """What is new, what is shared after all, and that no more can be made inside unless that is granted."""
     shared = {share.namespace for share in box.shares}
     new = [ALWAYS[:1]]
@@ -128,14 +138,16 @@ def _namespaces(box: sandbox.Sandbox) -> list[tuple[str, ...]]:
         new = [(option,) for option in (*single, *_OTHERS)]
     nested = any(allow.feature == "nested-sandbox" for allow in box.allows)
     closed = [] if nested else [ALWAYS[2:3]]
-    network = [("--share-net",)] if "network" in shared else []
-    return [*new, ALWAYS[1:2], *closed, ALWAYS[3:], *network]
+    base = [(sandbox.BASE, words) for words in (*new, ALWAYS[1:2], *closed, ALWAYS[3:])]
+    network = box.share("network")
+    return [*base, (network.because, ("--share-net",))] if network else base
 
 
-def _sealed(mounts: tuple[sandbox.Mount, ...]) -> tuple[str, ...]:
-    """Where bubblewrap mounts something writable that is to be read-only."""
-    masks = [mount.dest for mount in mounts if isinstance(mount, sandbox.Tmpfs) and mount.mask]
-    return (*masks, *(mount.dest for mount in mounts if isinstance(mount, sandbox.Special) and mount.read_only))
+def _sealed(mount: sandbox.Mount) -> bool:
+    """Whether bubblewrap mounts it writable although it is to be read-only."""
+    if isinstance(mount, sandbox.Tmpfs):
+        return mount.mask
+    return isinstance(mount, sandbox.Special) and mount.read_only
 
 
 def _with_parents(mounts: tuple[sandbox.Mount, ...]) -> tuple[sandbox.Mount, ...]:
@@ -147,10 +159,16 @@ def _with_parents(mounts: tuple[sandbox.Mount, ...]) -> tuple[sandbox.Mount, ...
         above = paths.parent(mount.dest)
         while above != "/" and above not in taken:
             if not any(paths.inside(above, dest) for dest in shown):
-                made.append(sandbox.Directory(dest=above))
+                made.append(sandbox.Directory(dest=above, because=_owner(above, mounts)))
             taken.add(above)
             above = paths.parent(above)
     return tuple(sorted((*mounts, *made), key=lambda op: (paths.depth(op.dest), op.dest)))
+
+
+def _owner(above: str, mounts: tuple[sandbox.Mount, ...]) -> str:
+    """Whose a directory is that is there only to hold others: theirs, if one intent has them all."""
+    owners = {mount.because for mount in mounts if paths.inside(mount.dest, above)}
+    return owners.pop() if len(owners) == 1 else sandbox.BASE
 
 
 def _mount(op: sandbox.Mount, built: _Plan) -> list[str]:

@@ -1,4 +1,4 @@
-"""One sandbox traced back: every bubblewrap option to the base or to an intent, and that to a decision (SPEC §9.5).
+"""One sandbox traced back: every bubblewrap option to the base or to an intent, and that to a decision (SPEC §11.3).
 
 Takes a manifest, host facts and what is to be granted; returns values. It goes the way every launch goes (diff,
 settle, compile), so what it shows is what would be started.
@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import bwrap, compiler, decide, diff, errors, facts, model, paths, sandbox, sign, trust
+from intents import compiler, decide, diff, errors, facts, model, paths, sign, trace, trust
 from intents.kinds import path
 
 # Scopes to grant, by intent id.
@@ -17,25 +17,14 @@ _MOMENT = model.Clock(wall=0, boottime=0, boot_id="", session="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option with its operands, and whose it is: ``base`` or an intent's id."""
-
-    words: tuple[str, ...]
-    because: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """What would be started.
 
     missing: required intents that are not granted, for which ``intent-run`` would refuse to start; withheld: granted
-    intents that this host cannot give, with the reason; companions: the command lines of what runs beside the app, word
-    by word; besides: what happens outside the command lines.
+    intents that this host cannot give, with the reason.
     """
 
-    options: tuple[Option, ...]
-    companions: tuple[Option, ...]
-    besides: tuple[Option, ...]
+    options: tuple[trace.Option, ...]
     verdicts: tuple[model.Verdict, ...]
     missing: tuple[str, ...]
     withheld: tuple[tuple[str, errors.IntentError], ...]
@@ -57,22 +46,28 @@ def explain(manifest: model.Manifest, key: sign.PublicKey | None, host: facts.Ho
 
     key: whose signature is on it, for the names of its directories. Raises HostError where no sandbox could be built.
     """
-    missing = tuple(intent.id for intent in manifest.intents if not intent.optional and not said.get(intent.id))
-    # With a required intent missing nothing would be started; the rest of the sandbox can still be shown.
-    relaxed = tuple(dataclasses.replace(intent, optional=True) for intent in manifest.intents)
-    shown = dataclasses.replace(manifest, intents=relaxed)
-    vetted = trust.vet(shown, key, vouched=key is not None, pin=None, allow_unsigned=key is None)
-    grant = _settled(vetted, host, said)
-    compiled = compiler.compile_sandbox(grant, host)
-    box = compiled.sandbox
+    vetted = trust.vet(manifest, key, vouched=key is not None, pin=None, allow_unsigned=key is None)
+    return of_grant(_settled(vetted, host, said), host)
+
+
+def of_grant(grant: model.Grant, host: facts.HostFacts) -> Explanation:
+    """What a start with ``grant`` would run. Raises HostError where no sandbox could be built."""
+    compiled = compiler.compile_sandbox(relaxed(grant), host)
     return Explanation(
-        options=tuple(Option(words=row, because=_because(row, box)) for row in bwrap.arguments(box, host)),
-        companions=_companions(box, host),
-        besides=_besides(box),
+        options=trace.options(compiled.sandbox, host),
         verdicts=grant.verdicts,
-        missing=missing,
+        missing=tuple(intent.id for intent in grant.missing_required),
         withheld=compiled.withheld,
     )
+
+
+def relaxed(grant: model.Grant) -> model.Grant:
+    """The grant as if every intent were optional: what would stop a start can then still be shown."""
+    verdicts = (
+        dataclasses.replace(verdict, intent=dataclasses.replace(verdict.intent, optional=True))
+        for verdict in grant.verdicts
+    )
+    return dataclasses.replace(grant, verdicts=tuple(verdicts))
 
 
 def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
@@ -109,41 +104,3 @@ def _settled(vetted: model.Vetted, host: facts.HostFacts, said: Said) -> model.G
         )
     ]
     return decide.settle(diff.diff(vetted, (), _MOMENT, objects, this_launch=answers))
-
-
-def _because(row: tuple[str, ...], box: sandbox.Sandbox) -> str:
-    """Whose a row of ``bwrap.arguments`` is; what bubblewrap needs for a mount belongs to whoever has the mount."""
-    if row[0] == "--share-net" and (share := box.share("network")):
-        return share.because
-    if row[0] == "--setenv":
-        passed = {op.name: op.because for op in box.passed}
-        return (passed | {op.name: op.because for op in box.env}).get(row[1], sandbox.BASE)
-    owners = {mount.dest: mount.because for mount in box.mounts}
-    if row[-1] in owners:
-        return owners[row[-1]]
-    below = {owner for dest, owner in owners.items() if row[0] == "--perms" and paths.inside(dest, row[-1])}
-    return below.pop() if len(below) == 1 else sandbox.BASE
-
-
-def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
-    """The proxy serves one bus after the other; the same rule may be there for each of them."""
-    rules = {(rule.bus, f"--{rule.verb}={rule.rule}"): rule.because for rule in box.bus_rules}
-    addresses = {bus.address: bus.name for bus in host.buses}
-    options, bus = [], ""
-    for because, words in bwrap.companion_arguments(box, host):
-        for word in words:
-            bus = addresses.get(word, bus)
-            options.append(Option(words=(word,), because=rules.get((bus, word), because)))
-    return tuple(options)
-
-
-def _besides(box: sandbox.Sandbox) -> tuple[Option, ...]:
-    done = [Option(words=(made.describe(),), because=made.because) for made in box.make]
-    done += [Option(words=(link.describe(),), because=link.because) for link in box.links]
-    shared = (share for share in box.shares if share.namespace != "network")  # that is an option of bubblewrap's
-    done += [Option(words=(share.describe(),), because=share.because) for share in shared]
-    done += [Option(words=(allow.describe(),), because=allow.because) for allow in box.allows]
-    if box.scoped:
-        closed = "close abstract sockets and signals to the outside (Landlock)"
-        done.append(Option(words=(closed,), because=box.shares[0].because))
-    return tuple(done)

@@ -30,6 +30,7 @@ LAYERS = {
         "diff trust parse risk",
         "compiler decide",
         "bwrap",
+        "trace",
         "authoring lint explain",
         "author",
     ),

@@ -1,0 +1,135 @@
+"""Every option of one compiled launch, under the base or under the intent that it is there for (SPEC §11.4).
+
+Takes a sandbox and gives values. ``tell`` makes of them the JSON of both ``explain`` commands, ``lines`` its text.
+"""
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from intents import bwrap, facts, kinds, model, paths, sandbox
+
+# Where an option stands: on bubblewrap's command line, on that of what runs beside the app, in the system call filter,
+# or in what the launch does around them.
+BUBBLEWRAP, COMPANION, FILTER, LAUNCH = "bubblewrap", "companion", "system-calls", "launch"
+_LEAD = {BUBBLEWRAP: "", COMPANION: "beside it: ", FILTER: "system calls: ", LAUNCH: "at launch: "}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option with its operands, where it stands, and whose it is: ``base`` or an intent's id."""
+
+    part: str
+    words: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """One intent: what of it is granted, in one clause why, and the decisions behind that (``decision_data``)."""
+
+    intent: str
+    granted: tuple[model.Scope, ...]
+    because: str
+    decisions: tuple[Mapping[str, object], ...] = ()
+
+
+def options(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
+    """All that starting ``box`` runs and does, in the order in which it is run."""
+    rows = [Option(part=BUBBLEWRAP, words=words, because=whose) for whose, words in bwrap.arguments(box, host)]
+    return (*rows, *_companions(box, host), *_filter(box), *_launch(box))
+
+
+def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
+    """Word by word, as one filter serves several intents. It does one bus after the other; both may have the same rule."""
+    rules = {(rule.bus, f"--{rule.verb}={rule.rule}"): rule.because for rule in box.bus_rules}
+    addresses = {bus.address: bus.name for bus in host.buses}
+    found, bus = [], ""
+    for because, words in bwrap.companion_arguments(box, host):
+        for word in words:
+            bus = addresses.get(word, bus)
+            found.append(Option(part=COMPANION, words=(word,), because=rules.get((bus, word), because)))
+    return found
+
+
+def _filter(box: sandbox.Sandbox) -> list[Option]:
+    return [Option(part=FILTER, words=(allow.feature,), because=allow.because) for allow in box.allows]
+
+
+def _launch(box: sandbox.Sandbox) -> list[Option]:
+    done = [Option(part=LAUNCH, words=(made.describe(),), because=made.because) for made in box.make]
+    done += [Option(part=LAUNCH, words=(link.describe(),), because=link.because) for link in box.links]
+    # The network is an option of bubblewrap's; of the others, bubblewrap is only not told to make them new.
+    shared = (share for share in box.shares if share.namespace != "network")
+    done += [Option(part=LAUNCH, words=(share.describe(),), because=share.because) for share in shared]
+    if box.scoped:
+        closed = "close abstract sockets and signals to the outside (Landlock)"
+        done.append(Option(part=LAUNCH, words=(closed,), because=box.shares[0].because))
+    return done
+
+
+def decision_data(decision: model.Decision) -> dict[str, object]:
+    """A decision as JSON: seq, intent, effect, asked, granted, span, until, at, source."""
+    return {
+        "seq": decision.seq,
+        "intent": decision.intent_id,
+        "effect": decision.effect.value,
+        "asked": kinds.to_data(decision.asked),
+        "granted": None if decision.granted is None else kinds.to_data(decision.granted),
+        "span": decision.life.span.value,
+        "until": decision.life.until or None,
+        "at": decision.at,
+        "source": decision.source,
+    }
+
+
+def tell(traced: Iterable[Option], owners: Sequence[Owner]) -> list[dict[str, object]]:
+    """The groups as JSON, the base first, then every intent: group, granted, because, decisions and options, which are
+    part and words each. Every option is in exactly one."""
+    groups: dict[str, dict[str, object]] = {}
+    base = Owner(intent=sandbox.BASE, granted=(), because="every sandbox of this app has it")
+    for owner in (base, *owners):
+        groups[owner.intent] = {
+            "group": owner.intent,
+            "granted": [kinds.to_data(scope) for scope in owner.granted],
+            "because": owner.because,
+            "decisions": [dict(row) for row in owner.decisions],
+            "options": [],
+        }
+    for option in traced:
+        rows = groups[option.because]["options"]
+        assert isinstance(rows, list)
+        rows.append({"part": option.part, "words": list(option.words)})
+    return list(groups.values())
+
+
+def lines(groups: Iterable[Mapping[str, object]], day: Callable[[int], str]) -> list[str]:
+    """What ``tell`` gave as text, one option per line. day: how a moment (seconds since the epoch) is written."""
+    said: list[str] = []
+    for group in groups:
+        rows, decisions = group["options"], group["decisions"]
+        assert isinstance(rows, list) and isinstance(decisions, list)
+        said += [*([""] if said else []), f"{group['group']}: {group['because']}"]
+        said += [f"  {decision_words(row, day)}" for row in decisions]
+        said += [f"  {_LEAD[row['part']]}{shown(row['words'])}" for row in rows]
+    return said
+
+
+def decision_words(row: Mapping[str, object], day: Callable[[int], str]) -> str:
+    """One decision in one line: ``decision 3: allowed always, by command on 2026-01-31 12:00``."""
+    until, at = row["until"], row["at"]
+    span = {
+        model.Lifespan.ONCE.value: "this once",
+        model.Lifespan.SESSION.value: "for this session",
+        model.Lifespan.UNTIL.value: f"until {day(until)}" if isinstance(until, int) else "for a time",
+        model.Lifespan.FOREVER.value: "always",
+    }[str(row["span"])]
+    effect = "denied" if row["effect"] == model.Effect.DENY.value else "allowed"
+    when = f" on {day(at)}" if isinstance(at, int) else ""
+    return f"decision {row['seq']}: {effect} {span}, by {row['source']}{when}"
+
+
+def shown(words: Iterable[str]) -> str:
+    """An option as a shell would read it; what only exists at launch stays in angle brackets."""
+    clean = [paths.printable(word) for word in words]
+    return " ".join(word if word.startswith("<") or len(clean) == 1 else shlex.quote(word) for word in clean)
