@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from broker import commands, doctor, journal, known, publishers, views
+from broker import commands, doctor, explain, journal, known, publishers, views, why
 from broker.ui import wording
 from intents import errors
 
@@ -139,6 +139,30 @@ _COMMANDS: tuple[Command, ...] = (
         f" reason, if_denied, decisions: [{_DECISION}]}}]}}; state is allowed, partly, denied or open",
         lambda o: views.show(_here(), o.app),
         (_APP,),
+    ),
+    (
+        "explain",
+        "print every option of an app's sandbox under what it is there for",
+        f"{{app, groups: [{{group, granted, because, decisions: [{_DECISION}], options: [{{part, words}}]}}], missing,"
+        f" withheld: [{{intent, {_ERROR[1:]}]}}; group is base or an intent; part is bubblewrap, companion,"
+        " system-calls or launch; missing holds the intents without which it does not start",
+        lambda o: explain.explain_app(_here(), o.app),
+        (_APP,),
+    ),
+    (
+        "why",
+        "say what decides about a path, server, bus name or variable",
+        f"{{app, asked, sort, allowed, access, says, source, lines: [{{line, group, because, decisions: [{_DECISION}]"
+        "}], grants: [{intent, command}], withheld: [{intent, message}], never}; access is read, write or null; source"
+        " is the object here that is seen; grants holds what would allow it, withheld what this machine cannot give,"
+        " never why nothing can",
+        lambda o: why.why(_here(), o.app, o.asked, sort=o.sort, write=o.write),
+        (
+            _APP,
+            ("asked", {"metavar": "PATH|HOST|BUSNAME|VARIABLE|DEVICE", "help": "as it is called outside the sandbox"}),
+            ("--as", {"dest": "sort", "choices": why.SORTS, "help": "what it is, where that cannot be seen from it"}),
+            _flag("--write", "ask whether the app can change a path, rather than see it"),
+        ),
     ),
     (
         "grant",

@@ -63,7 +63,8 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
-CTL = [[], *([word] for word in ("list", "show", "grant", "revoke", "forget", "log", "ps", "stop", "doctor"))]
+CTL = [[], *([word] for word in ("list", "show", "explain", "why", "grant", "revoke", "forget", "log", "ps", "stop"))]
+CTL += [["doctor"]]
 CTL += [["trust"], *(["trust", word] for word in ("list", "show", "accept", "rekey"))]
 AUTHOR = [[], *([word] for word in ("new", "lint", "sign", "verify", "compile", "explain"))]
 

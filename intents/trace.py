@@ -12,6 +12,7 @@ from intents import bwrap, facts, kinds, model, paths, sandbox
 # Where an option stands: on bubblewrap's command line, on that of what runs beside the app, in the system call filter,
 # or in what the launch does around them.
 BUBBLEWRAP, COMPANION, FILTER, LAUNCH = "bubblewrap", "companion", "system-calls", "launch"
+BASE_SENTENCE = "every sandbox of this app has it"
 _LEAD = {BUBBLEWRAP: "", COMPANION: "beside it: ", FILTER: "system calls: ", LAUNCH: "at launch: "}
 
 
@@ -41,7 +42,7 @@ def options(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
 
 
 def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
-    """Word by word, as one filter serves several intents. It does one bus after the other; both may have the same rule."""
+    """Word by word, as one filter serves several intents; it does one bus after the other, perhaps by one rule."""
     rules = {(rule.bus, f"--{rule.verb}={rule.rule}"): rule.because for rule in box.bus_rules}
     addresses = {bus.address: bus.name for bus in host.buses}
     found, bus = [], ""
@@ -87,7 +88,7 @@ def tell(traced: Iterable[Option], owners: Sequence[Owner]) -> list[dict[str, ob
     """The groups as JSON, the base first, then every intent: group, granted, because, decisions and options, which are
     part and words each. Every option is in exactly one."""
     groups: dict[str, dict[str, object]] = {}
-    base = Owner(intent=sandbox.BASE, granted=(), because="every sandbox of this app has it")
+    base = Owner(intent=sandbox.BASE, granted=(), because=BASE_SENTENCE)
     for owner in (base, *owners):
         groups[owner.intent] = {
             "group": owner.intent,

@@ -30,7 +30,7 @@ LAYERS = {
         "diff trust parse risk",
         "compiler decide",
         "bwrap",
-        "trace",
+        "trace sight",
         "authoring lint explain",
         "author",
     ),
@@ -52,7 +52,7 @@ LAYERS = {
         "ui",
         "session",
         "views doctor describe",
-        "commands publishers",
+        "commands publishers explain why",
         "run ctl",
     ),
 }

@@ -218,11 +218,11 @@ def test_nothing_is_there_that_was_not_granted(path: Path) -> None:
     read = parse.parse(path.read_bytes(), file=path.name)
     host = explain.assume(read, facts.from_json(DESKTOP.read_text("utf-8")))
     bare = explain.explain(read, None, host, {})
-    assert {option.because for option in (*bare.options, *bare.companions, *bare.besides)} == {"base"}
+    assert {option.because for option in bare.options} == {"base"}
     assert bare.missing == tuple(intent.id for intent in read.intents if not intent.optional)
     for intent in read.intents:
         shown = explain.explain(read, None, host, explain.chosen(read, (intent.id,)))
-        owners = {option.because for option in (*shown.options, *shown.companions, *shown.besides)}
+        owners = {option.because for option in shown.options}
         assert owners <= {"base", intent.id}
         base = [option for option in shown.options if option.because == "base"]
         assert [option for option in base if option not in bare.options] == []
@@ -236,7 +236,7 @@ def test_the_same_rule_on_two_buses_has_two_owners() -> None:
     host = explain.assume(read, facts.from_json(DESKTOP.read_text("utf-8")))
     must_have = {bus.name for bus in host.buses}
     shown = explain.explain(read, None, host, explain.chosen(read, ("session", "system")))
-    owners = [option.because for option in shown.companions if option.words == ("--see=org.example.One",)]
+    owners = [option.because for option in shown.options if option.words == ("--see=org.example.One",)]
     assert sorted(owners) == sorted(must_have) and len(owners) == 2
 
 

@@ -66,12 +66,15 @@ def test_stored_decisions_are_explained(tmp_path: Path, environ: dict[str, str])
     assert done.returncode == 0, done
     told = json.loads(done.stdout)
     scope = kinds.to_data(kinds.read("network", {"scope": "host"}))
-    assert told["intents"] == [
-        {"id": "rates", "granted": [scope], "by": "decision 2"},
-        {"id": "names", "granted": [], "by": ""},
-    ]
-    assert {"words": ["--share-net"], "because": "rates"} in told["options"]
-    assert "rates  granted by decision 2" in author(tmp_path, environ, "explain", "qalc").stdout
+    groups = {group["group"]: group for group in told["groups"]}
+    assert list(groups) == ["base", "rates", "names"]
+    assert groups["rates"]["granted"] == [scope] and groups["rates"]["because"] == "you allowed it always"
+    assert [(row["seq"], row["at"], row["span"]) for row in groups["rates"]["decisions"]] == [(2, NOW.wall, "forever")]
+    assert {"part": "bubblewrap", "words": ["--share-net"]} in groups["rates"]["options"]
+    assert groups["names"]["granted"] == [] and groups["names"]["because"] == "you refused it always"
+    assert [row["effect"] for row in groups["names"]["decisions"]] == ["deny"] and not groups["names"]["options"]
+    text = author(tmp_path, environ, "explain", "qalc").stdout
+    assert "rates: you allowed it always\n  decision 2: allowed always, by command on 2027-01-" in text
 
 
 def test_compile_grants_nothing_unless_said(tmp_path: Path, environ: dict[str, str]) -> None:
