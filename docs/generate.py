@@ -66,7 +66,7 @@ def command_page() -> str:
 CTL = [[], *([word] for word in ("list", "show", "explain", "why", "grant", "revoke", "forget", "log", "ps", "stop"))]
 CTL += [["doctor"]]
 CTL += [["trust"], *(["trust", word] for word in ("list", "show", "accept", "rekey"))]
-AUTHOR = [[], *([word] for word in ("new", "lint", "sign", "verify", "compile", "explain"))]
+AUTHOR = [[], ["new"], ["import", "flatpak"], *([word] for word in ("lint", "sign", "verify", "compile", "explain"))]
 
 
 def _help(main: object, name: str, words: list[str]) -> str:

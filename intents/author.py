@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import authoring, errors, explain, facts, kinds, lint, locate, model, parse, paths, sign, trace
+from intents import authoring, errors, explain, facts, flatpak, kinds, lint, locate, model, parse, paths, sign, trace
+from intents.flatpak import files
 
 PROGRAM = "intent-author"
 _PRIVATE_KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--write", metavar="FILE", help="write it there; an existing file is left alone")
     new.set_defaults(run=_new)
 
+    bring = _import_parser(commands.add_parser("import", help="print a manifest of what an app may elsewhere"))
+
     check = commands.add_parser("lint", help="find errors, and what users will refuse")
     check.add_argument("files", metavar="FILE", nargs="+")
     check.set_defaults(run=_lint)
@@ -89,9 +92,23 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--stored", action="store_true", help="what you have granted (the default of explain)")
         command.add_argument("--host", metavar="FACTS.json", help="another machine, from `intent-run --describe`")
         command.set_defaults(run=run)
-    for command in commands.choices.values():
+    for command in (*commands.choices.values(), bring):
         command.add_argument("--json", action="store_true", help=_OPTIONS_HELP)
     return parser
+
+
+def _import_parser(imports: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser of ``import flatpak``, made below that of ``import``."""
+    bring = imports.add_subparsers(required=True, metavar="FORMAT").add_parser("flatpak", help="of an app of Flatpak")
+    bring.add_argument(
+        "words", metavar="FILE|OPTION", nargs="*", help="metadata or a builder's manifest; or, after `--`, permissions"
+    )
+    bring.add_argument("--id", metavar="ID", help="the app's id; default: what FILE says")
+    bring.add_argument("--name", help="what people call it; default: the last part of the id")
+    bring.add_argument("--program", help="absolute path of the program; default: what FILE says, in /usr/bin")
+    bring.add_argument("--write", metavar="FILE", help="write it there; an existing file is left alone")
+    bring.set_defaults(run=_import)
+    return bring
 
 
 def _new(options: argparse.Namespace) -> Outcome:
@@ -106,6 +123,28 @@ def _new(options: argparse.Namespace) -> Outcome:
         _write(options.write, body.encode(), replace=False)
         return Outcome(data={"file": options.write, "manifest": body}, text=f"wrote {paths.printable(options.write)}")
     return Outcome(data={"file": None, "manifest": body}, text=body)
+
+
+def _import(options: argparse.Namespace) -> Outcome:
+    named = [word for word in options.words if not word.startswith("--")]
+    if len(named) > 1:
+        raise errors.UsageError("usage", f"`{paths.printable(named[1])}` is a second file, and one is read at a time")
+    source = files.read(_read(named[0], limit=1 << 20), file=named[0]) if named else files.Source()
+    app_id = options.id or source.app_id
+    if not app_id:
+        hint = "Add `--id ID`, or name a file that says it."
+        raise errors.UsageError("usage", "nothing says whose permissions these are", hint=hint)
+    tokens = (*source.tokens, *(word for word in options.words if word.startswith("--")))
+    found = flatpak.from_flatpak(app_id, tokens)
+    last = app_id.rpartition(".")[2]
+    program = options.program or f"/usr/bin/{(found.command or source.command or last.lower()).rpartition('/')[2]}"
+    body = authoring.imported(app_id=app_id, name=options.name or last, program=program, found=found)
+    parse.parse(body.encode(), file=options.write or "import")
+    if options.write:
+        _write(options.write, body.encode(), replace=False)
+    text = f"wrote {paths.printable(options.write)}" if options.write else body
+    data = {"file": options.write, "manifest": body, "tokens": flatpak.as_data(found)}
+    return Outcome(data=data, text=text, notes=flatpak.report(found))
 
 
 def _lint(options: argparse.Namespace) -> Outcome:

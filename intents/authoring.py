@@ -4,10 +4,12 @@ Takes and returns text or bytes; raises nothing.
 """
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+
+from intents import flatpak, model, paths
 
 _MANIFEST = """\
 # What this program asks for. Nobody has granted any of it yet: a manifest can only ask.
@@ -64,6 +66,14 @@ _EXAMPLES = """
 # if_denied = "You have to look for yourself."
 """
 
+_IMPORTED = """\
+# Made from an app's permissions in Flatpak. What is still to be written, only its author can say.
+# Flatpak gives some things to every app, unasked: its own name on the session bus, names for media players, portals,
+# accessibility, the variables of whoever starts it. Ask here for those of them that the program uses.
+"""
+_MAX_COMMENT = 240  # characters of one line
+_MAX_COMMENTS = 12_000  # bytes of all of them
+
 
 def new(*, app_id: str, name: str, command: tuple[str, ...], interface: str) -> str:
     """The text of a first manifest: serial 1, and a Wayland window as its only intent if ``interface`` is window."""
@@ -73,8 +83,72 @@ def new(*, app_id: str, name: str, command: tuple[str, ...], interface: str) -> 
     return app + (_WINDOW if interface == "window" else "") + _EXAMPLES
 
 
-def _toml(value: str | list[str]) -> str:
-    return tomlkit.item(value).as_string()
+def imported(*, app_id: str, name: str, program: str, found: flatpak.Imported) -> str:
+    """The text of a manifest of what was found in Flatpak's permissions; what became of each stands in comments."""
+    said = {intent.id: [note for note in found.notes if note.intents[:1] == (intent.id,)] for intent in found.intents}
+    told = _Comments()
+    tables = [
+        f"\n{told.lines(said[intent.id], '# ')}[intents.{intent.id}]\n{_keys(_table(intent))}"
+        for intent in found.intents
+    ]
+    rest = [note for note in found.notes if not note.intents]
+    lost = told.lines([note for note in rest if note.outcome is flatpak.WARNED], "#   ")
+    other = told.lines([note for note in rest if note.outcome is not flatpak.WARNED], "#   ")
+    windows = any(intent.scope.kind == "display" for intent in found.intents)
+    variables = [f"{key}={value}" for key, value in found.environment]
+    command = ["/usr/bin/env", *variables, program] if variables else [program]
+    app: dict[str, object] = {"id": app_id, "name": name, "version": "1.0", "serial": 1, "command": command}
+    return "".join(
+        (
+            _IMPORTED,
+            f"# Not asked for:\n{lost}" if lost else "",
+            f"# Asked for without an intent:\n{other}" if other else "",
+            f"\nspec = 1\n\n[app]\n{_keys(app | {'interface': 'window' if windows else 'terminal'})}",
+            *tables,
+        )
+    )
+
+
+class _Comments:
+    """Comments about tokens, as many as a manifest has room for."""
+
+    def __init__(self) -> None:
+        self._room = _MAX_COMMENTS
+
+    def lines(self, notes: Iterable[flatpak.Note], indent: str) -> str:
+        """One line for each different note; one about those left out where there is no more room."""
+        kept, left = [], 0
+        for line in dict.fromkeys(_comment(note, indent) for note in notes):
+            self._room -= len(line.encode())
+            kept += [line] if self._room >= 0 else []
+            left += self._room < 0
+        return "".join(kept) + (f"{indent}… and {left} more\n" if left else "")
+
+
+def _comment(note: flatpak.Note, indent: str) -> str:
+    how = "" if note.outcome is flatpak.EXACT else f"{note.outcome}: "
+    line = f"{indent}{paths.printable(note.token)}  {how}{paths.printable(note.said)}"
+    return (line if len(line) <= _MAX_COMMENT else f"{line[: _MAX_COMMENT - 1]}…") + "\n"
+
+
+def _table(intent: model.Intent) -> dict[str, object]:
+    table: dict[str, object] = {"kind": intent.scope.kind, **intent.scope.data()}
+    table |= {"optional": True} if intent.optional else {}
+    table |= {"reason": intent.reason}
+    return table | ({"if_denied": intent.if_denied} if intent.if_denied else {})
+
+
+def _keys(table: dict[str, object]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+
+
+def _toml(value: object) -> str:
+    """The value in TOML; a long array on many lines."""
+    item = tomlkit.item(value)
+    text = item.as_string()
+    if isinstance(value, list) and len(text) > 100:
+        return "[\n" + "".join(f"    {_toml(part)},\n" for part in value) + "]"
+    return text
 
 
 def same_reading(body: bytes) -> bool:

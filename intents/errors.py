@@ -23,6 +23,7 @@ CATALOGUE = {
         "bad-bus-name": (125, "Not a D-Bus name or rule that an app may ask for.", "See the grammar in SPEC §5.5."),
         "forbidden-bus-name": (125, "A D-Bus name whose grant would undo the sandbox.", "Ask for the one method you need."),
         "overlapping-intents": (125, "Two intents of one manifest ask for the same thing.", "Merge them into one."),
+        "not-flatpak": (125, "The file is neither Flatpak's `metadata` nor a manifest of flatpak-builder.", "Give the permissions themselves: `intent-author import flatpak --id APP -- --share=network …`."),
         "not-utf-8": (125, "The file is not UTF-8.", "Save it as UTF-8."),
     },
     "SignatureError": {

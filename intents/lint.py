@@ -31,6 +31,10 @@ RULES = {
         "Users refuse what they see no loss in; a stated loss is how they decide.",
         "Add `if_denied`: what stops working, in one sentence.",
     ),
+    "not-filled-in": (
+        "Users are shown it as the app's own words.",
+        "Write what the user gets, and what does not work without it.",
+    ),
     "mixed-scripts": (
         "Look-alike letters of another script are how one app takes another's name; users are warned.",
         "Write the name in the letters of one script.",
@@ -168,6 +172,9 @@ def _app(manifest: model.Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _words(intent: model.Intent) -> Iterator[tuple[str, str]]:
+    for key, said in (("reason", intent.reason), ("if_denied", intent.if_denied)):
+        if said.startswith(text.UNWRITTEN):
+            yield "not-filled-in", f"`{key}` of `{intent.id}` is still what the import wrote"
     words = "".join(char if char.isalnum() else " " for char in intent.reason.casefold()).split()
     if set(words) <= _FILLER | _KIND_WORDS.get(intent.scope.kind, set()):
         yield "reason-says-nothing", f"the reason of `{intent.id}` says no more than its kind: `{intent.reason}`"

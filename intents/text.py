@@ -9,6 +9,7 @@ import unicodedata
 MAX_NAME = 40  # cells; a title line of the handshake holds the name, the version and the id
 MAX_VERSION = 32
 MAX_REASON = 120
+UNWRITTEN = "To be written:"  # how a text begins that only its author can write
 
 _MAX_MARKS = 2  # combining marks on one letter; Vietnamese and polytonic Greek need two, a flood needs more
 _UNSHOWABLE = {

@@ -48,6 +48,8 @@ CASES = [
     ("dns-without-network", APP + intent("names", DNS), APP + NET),
     ("network-without-dns", APP + intent("net", NETWORK), APP + NET),
     ("reason-says-nothing", APP + NET.replace("Download rates.", "Needs access to the Internet!"), APP + NET),
+    ("not-filled-in", APP + NET.replace("Download rates.", "To be written: what the user gets from this."), APP + NET),
+    ("not-filled-in", APP + NET.replace("Rates stay.", "To be written: what does not work without it."), APP + NET),
     ("no-consequence", APP + NET.replace('if_denied = "Rates stay."\n', ""), APP + NET),
     ("required-risk", APP + intent("net", NETWORK, optional=False) + intent("names", DNS), APP + NET),
     ("required-risk", APP + place("home/a", "write", False), APP + place("home/a", "read", False)),

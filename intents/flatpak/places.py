@@ -1,0 +1,121 @@
+"""Flatpak's file system tokens and persistent directories (flatpak-metadata(5), `filesystems` and `persistent`)."""
+
+from intents import paths
+from intents.flatpak import rows
+from intents.kinds import path
+
+# What the place `home` leaves out, and the roots that say it: a manifest can ask for both then.
+_HIDDEN = {".config": "xdg-config", ".local/share": "xdg-data", ".local/state": "xdg-state", ".cache": "xdg-cache"}
+_LEFT_OUT = "without .config, .local and .cache"
+_WHOLE = rows.warned("it holds the files of every program, and those of intents: ask for one directory below it")
+_RUNNING = rows.warned("what runs on this machine cannot be given: ask for the service by its kind or its bus name")
+_OWN_TMP = rows.warned("every sandbox has its own, in memory: exchange files in a directory of the home")
+_SYS = rows.tighter("devices as the kernel tells of them, to be read only", rows.ask("system", "system-info"))
+_EVERYWHERE = rows.exact("every sandbox has it, to be read")
+_NOTHING = "Flatpak gives nothing there either"
+
+# Below $XDG_RUNTIME_DIR; each name stands for all below it.
+RUNTIME = {
+    "dconf": rows.DCONF,
+    "gnupg": rows.tighter("the socket of the GnuPG agent alone", rows.ask("gpg", "gpg-agent")),
+    "gvfs": rows.warned("what the desktop has mounted cannot be given: ask for directories"),
+    "gvfsd": rows.warned("what the desktop has mounted cannot be given: ask for directories"),
+    "keyring": rows.tighter("the secret service, which the keyring answers", rows.ask("secrets", "secrets")),
+    "pipewire-0": rows.warned("it leads to cameras and the screen, too: ask for `audio` or `camera`"),
+    "docker.sock": rows.warned("it starts programs outside the sandbox: run containers outside"),
+    "podman": rows.warned("it starts programs outside the sandbox: run containers outside"),
+}
+# Absolute places, each for all below it; the longest that fits counts.
+SYSTEM = {
+    "/": rows.warned("nobody can ask for everything: ask for the directories it needs"),
+    "/app": rows.warned("it is Flatpak's own: the program is installed elsewhere"),
+    "/dev": rows.warned(f"{_NOTHING}: ask for the device, with kind `device`"),
+    "/etc": rows.warned(f"{_NOTHING}: every sandbox has of it what programs need to start"),
+    "/proc": rows.warned(f"{_NOTHING}: kind `processes` shows other programs"),
+    "/run": _RUNNING,
+    "/run/media": rows.warned("mounted disks cannot be given there: ask for the directory where they are mounted"),
+    "/run/udev": rows.warned("it cannot be given: the kinds of devices show what the kernel tells of them"),
+    "/sys": rows.warned("only what tells of devices can be given: ask for it with kind `system-info`"),
+    "/tmp": _OWN_TMP,
+    "/var/run": _RUNNING,
+    "/var/tmp": _OWN_TMP,
+    **dict.fromkeys((f"/sys/{name}" for name in ("block", "bus", "class", "dev", "devices")), _SYS),
+    **dict.fromkeys(("/bin", "/lib", "/lib32", "/lib64", "/sbin", "/usr"), _EVERYWHERE),
+}
+# They hold what intents keeps, so that nobody can be given to write them (SPEC §8.6).
+_RESERVED = ("/home", "/root", "/var", "/var/lib")
+WORDS = {
+    "host-etc": rows.warned("every sandbox has of /etc what programs need to start: ask for nothing more of it"),
+    "host-os": rows.tighter("every sandbox has the programs of the system at their own place, to be read"),
+    "host-root": SYSTEM["/"],
+    **dict.fromkeys((*paths.BASE_DIRECTORIES, "home/.local"), _WHOLE),
+}
+
+
+def filesystem(key: str, access: str, request: rows.Request) -> rows.Row:
+    """A path without its suffix, and ``read``, ``write`` or ``create``."""
+    hidden = next((taken for taken in request.taken_back("filesystem") if _holds(key, taken)), "")
+    if hidden:
+        return rows.warned(f"Flatpak hides `{hidden}` in it, which cannot be said here: ask for directories beside it")
+    if key in ("host", "home"):
+        what = "the home directory, " if key == "host" else ""
+        return rows.tighter(f"{what}{_LEFT_OUT}", _ask("home", access))
+    text = _base(key)
+    if text in WORDS:
+        return WORDS[text]
+    if text == "xdg-config/dconf":
+        return rows.DCONF
+    if text.startswith("xdg-run"):
+        return RUNTIME.get(text.split("/")[1] if "/" in text else "", _RUNNING)
+    if text.startswith("/"):
+        return _system(text, access)
+    return _user(text, access, request)
+
+
+def _system(text: str, access: str) -> rows.Row:
+    if text == "/sys":
+        return _SYS
+    known = max((place for place in SYSTEM if paths.inside(text, place)), key=len)
+    if known != "/" or text == "/":
+        return SYSTEM[known]
+    if text in _RESERVED and access != "read":
+        return rows.warned("it holds what intents keeps, too: ask for one directory below it")
+    return rows.allowed(rows.exact("the same place", _ask(text, access)), "ask for one directory of the user")
+
+
+def _user(text: str, access: str, request: rows.Request) -> rows.Row:
+    root, _, below = text.partition("/")
+    granted = [value for word in ("host", "home") if (value := request.value("filesystem", word))]
+    whole = max(granted, key=path.ACCESS.index, default="")
+    if whole and root == "home" and below.split("/")[0] in (".config", ".local", ".cache"):
+        return rows.warned("`home` leaves it out, and nobody can ask for both: ask for less than the home directory")
+    if whole and root in paths.USER_DIRECTORIES and path.ACCESS.index(access) <= path.ACCESS.index(whole):
+        return rows.tighter("as a part of the home directory, unless the user keeps it elsewhere", _ask("home", whole))
+    return rows.allowed(rows.exact("the same place", _ask(text, access)), "ask for a place as docs/kinds.md says it")
+
+
+def _ask(text: str, access: str) -> rows.Ask:
+    return rows.ask(text.rpartition("/")[2], "path", place=text, access=access)
+
+
+def _base(key: str) -> str:
+    """``home/.config/x`` as ``xdg-config/x``, and so on: where nobody has moved it, the same."""
+    for below, root in _HIDDEN.items():
+        if paths.inside(f"/{key}", f"/home/{below}"):
+            return root + key.removeprefix(f"home/{below}")
+    return key
+
+
+def _holds(key: str, taken: str) -> bool:
+    """Whether what is taken back lies below what is given."""
+    return key != taken and (key == "host" or paths.inside(f"/{taken}", f"/{key}"))
+
+
+def persist(key: str, value: str, request: rows.Request) -> rows.Row:
+    """``--persist=PATH``: a directory of the app's own at that place of the home."""
+    if request.has("filesystem", "home") or request.has("filesystem", "host"):
+        return rows.exact("Flatpak keeps nothing apart where the home directory is given")
+    below = key.removeprefix("~/").strip("/")
+    if any(paths.inside(f"/{below}", f"/{kept}") for kept in _HIDDEN):
+        return rows.exact("every app keeps its own .config, .local/share, .local/state and .cache")
+    return rows.warned("what lies elsewhere in the home is not kept: let the program keep its files in .local/share")
