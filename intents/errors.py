@@ -23,7 +23,6 @@ CATALOGUE = {
         "bad-bus-name": (125, "Not a D-Bus name or rule that an app may ask for.", "See the grammar in SPEC §5.5."),
         "forbidden-bus-name": (125, "A D-Bus name whose grant would undo the sandbox.", "Ask for the one method you need."),
         "overlapping-intents": (125, "Two intents of one manifest ask for the same thing.", "Merge them into one."),
-        "not-flatpak": (125, "The file is neither Flatpak's `metadata` nor a manifest of flatpak-builder.", "Give the permissions themselves: `intent-author import flatpak --id APP -- --share=network …`."),
         "not-utf-8": (125, "The file is not UTF-8.", "Save it as UTF-8."),
     },
     "SignatureError": {
@@ -77,6 +76,7 @@ CATALOGUE = {
         "alias-ambiguous": (127, "Several installed apps answer to that alias.", "Start one of them by its id."),
         "unsafe-catalog": (125, "A catalog file could be changed by somebody else.", "Correct its owner and mode."),
         "unreadable": (125, "A file cannot be read.", "Correct its permissions."),
+        "not-flatpak": (125, "The file is neither Flatpak's `metadata` nor a manifest of flatpak-builder.", "Give the permissions themselves: `intent-author import flatpak --id APP -- --share=network …`."),
     },
     "JournalError": {
         "journal-unsafe": (125, "The journal could be changed by somebody else.", "Correct its owner and mode."),

@@ -41,7 +41,7 @@ class Source:
 
 
 def read(body: bytes, *, file: str) -> Source:
-    """The permissions in a file of that name. Raises ManifestError ``not-flatpak``."""
+    """The permissions in a file of that name. Raises CatalogError ``not-flatpak``."""
     shown = paths.printable(file)
     try:
         text = body.decode("utf-8")
@@ -54,7 +54,7 @@ def read(body: bytes, *, file: str) -> Source:
         return _yaml(lines)
     except (ValueError, RecursionError) as error:
         message = f"`{shown}` cannot be read as Flatpak's: {paths.printable(str(error))}"
-        raise errors.ManifestError("not-flatpak", message, subject=shown) from error
+        raise errors.CatalogError("not-flatpak", message, subject=shown) from error
 
 
 def _metadata(lines: list[tuple[int, str]]) -> Source:
