@@ -148,7 +148,8 @@ def test_the_scope_of_landlock_follows_network_and_display() -> None:
 
 
 def test_home_is_given_child_by_child_without_the_reserved_trees() -> None:
-    entries = (("Documents", "dir"), (".bashrc", "file"), (".config", "dir"), (".local", "dir"), ("l", "link"))
+    hidden = ((".config", "dir"), (".local", "dir"), (".var", "dir"))
+    entries = (("Documents", "dir"), (".bashrc", "file"), ("l", "link"), *hidden)
     seen = host(found=(at(HOME, entries=entries),))
     box = compiled(seen, **{**WRITE, "place": "home"}).sandbox
     given = [op.dest for op in box.mounts if op.because == "it"]

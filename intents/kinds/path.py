@@ -16,6 +16,8 @@ ACCESS = ("read", "write", "create")
 _WORD = re.compile(r"[\w.,+@~/-]+")
 # (path below home, name of the app's own persistent directory that is mounted there)
 PRIVATE_DIRECTORIES = ((".config", "config"), (".local/share", "data"), (".local/state", "state"), (".cache", "cache"))
+# What `home` leaves out: where programs keep what is their own, those of Flatpak in .var.
+NOT_OF_HOME = (".config", ".local", ".cache", ".var", ".granted")
 
 # Whoever changes these runs programs as the user, or is the user to others (docs/threat-model.md).
 SENSITIVE_WRITE = (
@@ -119,7 +121,7 @@ class Path:
             made = "it is made for the app" if self.access == "create" else "nothing is given until it exists"
             notes.append(f"{shown} does not exist: {made}.")
         if self.place == paths.Place(root="home", parts=()):
-            notes.append("Not given: .config, .local and .cache. New files directly in your home are not kept.")
+            notes.append("Not given: .config, .local, .cache and .var. New files directly in your home are not kept.")
             notes.extend(_exceptions(fact, host, write=self.access != "read") if fact else ())
         if path != host.account.home and paths.inside(host.account.home, path):
             notes.append("Your own home directory in it is not given: the app's own stands in its place.")
@@ -159,7 +161,7 @@ class Path:
         return fact
 
     def _home(self, fact: facts.PathFact, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
-        hidden = {".config", ".local", ".cache", ".granted"} | _first(fact, (*host.reserved, *host.kernel))
+        hidden = {*NOT_OF_HOME} | _first(fact, (*host.reserved, *host.kernel))
         kept = _first(fact, host.code) if self.access != "read" else {name for name, _ in fact.entries}
         return tuple(
             sandbox.Bind(
