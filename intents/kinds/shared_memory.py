@@ -29,7 +29,8 @@ class SharedMemory(scopes.Words):
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         ops: list[sandbox.Op] = []
         if "files" in self.words:
-            ops.append(sandbox.Device(dest="/dev/shm", because=because))
+            write = sandbox.Access.WRITE
+            ops.append(sandbox.Bind(source="/dev/shm", dest="/dev/shm", access=write, held=False, because=because))
         if "ipc" in self.words:
             ops.append(sandbox.Share(namespace="ipc", because=because))
         return tuple(ops)
