@@ -135,6 +135,7 @@ _COMMANDS: tuple[Command, ...] = (
         "show what an app may do, why, and for how long",
         "{app, name, version, aliases, manifest, serial, command, lineage, trust, fingerprint, last_used, unanswered,"
         f" unreadable, pin: {_PIN}, trouble and would_not_start: {_ERROR}, running: {_RUNNING}, unused: [{_DECISION}],"
+        " together: [sentence],"
         " intents: [{intent, scope, optional, state, because, granted, denied, open, risk, allows, notes, withheld,"
         f" reason, if_denied, decisions: [{_DECISION}]}}]}}; state is allowed, partly, denied or open",
         lambda o: views.show(_here(), o.app),

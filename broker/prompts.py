@@ -163,15 +163,9 @@ def _changed(change: model.Change, update: bool) -> str:
 
 
 def _together(delta: model.Delta, host: facts.HostFacts) -> tuple[str, ...]:
-    """Files that can be read and a way out: the pair matters more than its halves."""
-    held = [(scope, False) for change in delta.changes for scope in change.granted]
-    held += [(scope, True) for change in delta.changes for scope in change.open]
-    pair = [(scope, opened) for scope, opened in held if scope.kind in ("network", "path")]
-    ways_out = _titles((scope for scope, _ in pair if scope.kind == "network"), host)
-    files = _titles((scope for scope, _ in pair if scope.kind == "path"), host)
-    if not ways_out or not files or not any(opened for _, opened in pair):
-        return ()
-    return (f"{', '.join(ways_out)} and {', '.join(files)} together: it could send these files out.",)
+    opened = [scope for change in delta.changes for scope in change.open]
+    held = [scope for change in delta.changes for scope in change.granted]
+    return tuple(sentence for _, sentence in risk.together(opened, held, host))
 
 
 def _titles(scopes: Iterable[model.Scope], host: facts.HostFacts) -> tuple[str, ...]:

@@ -161,6 +161,7 @@ def show(at: known.Here, name: str) -> known.Report:
         "pin": pin_data(pin),
         "trouble": errors.as_data(found.trouble) if found.trouble else None,
         "intents": intents,
+        "together": _together(found),
         "unused": [trace.decision_data(decision) for decision in unused],
         "unreadable": list(unread),
         "unanswered": pending,
@@ -169,6 +170,12 @@ def show(at: known.Here, name: str) -> known.Report:
         "running": [instance.as_data() for instance in running],
     }
     return known.Report(data=data, lines=tuple(_show_lines(found, data, pin, running)))
+
+
+def _together(found: known.Known) -> list[str]:
+    """What the granted scopes make possible in combination."""
+    granted = [scope for change in (found.delta.changes if found.delta else ()) for scope in change.granted]
+    return [sentence for _, sentence in risk.together(granted, (), found.app.host)] if found.app else []
 
 
 def _verdicts(delta: model.Delta) -> list[tuple[model.Verdict, model.Change]]:
@@ -242,6 +249,7 @@ def _show_lines(
     intents = data["intents"]
     assert isinstance(intents, list)
     lines += [line for intent in intents for line in _intent_lines(found, intent)]
+    lines += [f"!! {sentence}" for sentence in _together(found)]
     for decision in _unused(found):
         effect = "denied" if decision.granted is None else "allowed"
         scope = scope_words(kinds.to_data(decision.granted or decision.asked))

@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from intents import model, paths, text
+from intents import catalogue, model, paths, text
 from intents.kinds import dbus, display, dns, network, path
 
 # code -> (why it matters, what to write instead)
@@ -26,6 +26,10 @@ RULES = {
     "network-beside-files": (
         "Together they let the app send those files anywhere; users are told so.",
         "Ask for the directory the app keeps its own files in, or do without one of the two.",
+    ),
+    "name-means-kind": (
+        "The kind gives what the name is asked for; the name may give all that the program behind it offers.",
+        "Ask for that kind instead.",
     ),
     "no-consequence": (
         "Users refuse what they see no loss in; a stated loss is how they decide.",
@@ -90,22 +94,6 @@ COMMON_PROGRAMS = {
     "sudo", "systemctl", "tail", "tar", "tee", "test", "top", "touch", "vi", "vim", "wget", "which", "who", "xargs",
     "xdg-open", "zsh",
 }  # fmt: skip
-
-# name -> what it reaches; those that undo the sandbox altogether are refused by the kind itself.
-POWERFUL_NAMES = {
-    "org.a11y": "reads and works the windows of other programs",
-    "org.bluez": "controls Bluetooth devices",
-    "org.fedoraproject.FirewallD1": "changes the firewall",
-    "org.freedesktop.FileManager1": "makes the file manager open places",
-    "org.freedesktop.NetworkManager": "changes the network and knows its passwords",
-    "org.freedesktop.UDisks2": "mounts and erases disks",
-    "org.gnome.SessionManager": "ends the session and starts programs in it",
-    "org.gnome.SettingsDaemon": "works the desktop's settings",
-    "org.gtk.vfs": "opens files and servers for the app",
-    "org.kde.kded5": "loads modules into the desktop",
-    "org.kde.kded6": "loads modules into the desktop",
-    "org.libvirt": "controls virtual machines",
-}
 
 _WIDE_BELOW_HOME = ("", ".config", ".local", ".local/share", ".local/state", ".cache", ".var")
 _WIDE_ABSOLUTE = ("/boot", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/var", "/var/lib", "/var/log")
@@ -211,11 +199,11 @@ def _place(intent: str, scope: path.Path, connected: bool) -> Iterator[tuple[str
         yield "wide-place", f"`{intent}` asks for the whole of `{place.text}`"
         if connected:
             yield "network-beside-files", f"`{intent}` asks for `{place.text}` beside the whole network"
-    names = path.SENSITIVE_READ if scope.access == "read" else (*path.SENSITIVE_READ, *path.SENSITIVE_WRITE)
-    if below and any(paths.inside(f"/{below}", f"/{name}") for name in names):
-        yield "sensitive-place", f"`{intent}` asks for `{place.text}`, which other programs rely on"
-    if place.text in path.DAEMON_SOCKETS:
-        yield "sensitive-place", f"`{intent}` asks for `{place.text}`, which runs programs for whoever may talk to it"
+    rows = catalogue.READ if scope.access == "read" else {**catalogue.WRITE, **catalogue.READ}
+    why = next((why for name, why in rows.items() if below and paths.inside(f"/{below}", f"/{name}")), "")
+    why = catalogue.DAEMON if place.text in catalogue.DAEMON_SOCKETS else why
+    if why:
+        yield "sensitive-place", f"`{intent}` asks for `{place.text}`: {why}"
 
 
 def _below_home(place: paths.Place) -> str | None:
@@ -229,14 +217,9 @@ def _rules(intent: str, scope: dbus.Dbus) -> Iterator[tuple[str, str]]:
     for rule in scope.rules:
         if rule.verb in ("see", "own"):
             continue
-        name = rule.name.removesuffix(".*")
-        reach = next((said for known, said in POWERFUL_NAMES.items() if paths.inside(_tree(name), _tree(known))), "")
+        if kind := catalogue.meant(rule.name):
+            yield "name-means-kind", f"`{rule.name}` is what kind `{kind}` is for"
         if rule.verb == "talk" or "=*" in rule.operand:
             yield "talk-not-call", f"`{intent}` asks for all of `{rule.name}`"
-        if reach:
+        if reach := catalogue.powerful(rule.name):
             yield "powerful-name", f"`{rule.name}` {reach}"
-
-
-def _tree(name: str) -> str:
-    """A bus name as a path, so that ``inside`` tells which names lie below which."""
-    return "/" + name.replace(".", "/")

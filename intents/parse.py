@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from itertools import combinations
 from typing import TypeVar
 
-from intents import errors, kinds, locate, model, paths, text
+from intents import catalogue, errors, kinds, locate, model, paths, text
 
 MAX_BYTES = 1 << 16
 MAX_INTENTS = 64
@@ -244,9 +244,12 @@ class _Reader:
                 hint = f"Every intent also has {_listed(INTENT_KEYS, 'and')}.{_did_you_mean(named, INTENT_KEYS)}"
             key = "kind" if error.code == "unknown-kind" else named
             raise self._error(error.code, error.message, (*where, key) if key else where, hint=hint) from error
-        if any(name != app.id for name in _items(scope.data().get("own", []))):
-            said = f"`own` must be the app's own id, `{app.id}`, and nothing else"
-            raise self._error("bad-bus-name", said, (*where, "own"))
+        for name in _items(scope.data().get("own", [])):
+            if name != app.id:
+                said = f"`own` must be the app's own id, `{app.id}`, and nothing else"
+                meant = catalogue.meant(str(name))
+                hint = f"Ask for kind `{meant}` instead." if meant else ""
+                raise self._error("bad-bus-name", said, (*where, "own"), hint=hint)
         return scope
 
     def _human(self, table: dict[str, object], where: tuple[str, ...], key: str, cells: int) -> str:

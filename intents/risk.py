@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from intents import facts, model
+from intents import catalogue, facts, model, scopes
+from intents.kinds import display, env, path
 
 _RAISED = (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
 
@@ -16,6 +17,37 @@ def of(scopes: Iterable[model.Scope], host: facts.HostFacts, trust: model.Trust)
 def of_intent(intent: model.Intent, host: facts.HostFacts, trust: model.Trust) -> model.Risk:
     """What granting the whole of an intent exposes."""
     return of((*intent.scope.parts(), intent.scope), host, trust)
+
+
+def traits(scope: model.Scope, host: facts.HostFacts) -> tuple[str, ...]:
+    """What a scope brings along that matters beside another, in the words of ``catalogue.COMBINATIONS``."""
+    match scope:
+        case path.Path():
+            return ("keys",) if scope.holds(host) else ("files",)
+        case env.Env():
+            return ("tokens",) if scope.risk(host) >= model.Risk.HIGH else ()
+        case display.Display():
+            return ("screen",) if scope.risk(host) >= model.Risk.CRITICAL else ()
+    found = catalogue.TRAITS.get(scope.kind)
+    return (found,) if found else ()
+
+
+def together(
+    given: Iterable[model.Scope], held: Iterable[model.Scope], host: facts.HostFacts
+) -> tuple[tuple[str, str], ...]:
+    """What ``given`` makes possible in combination, also with what is ``held`` already: (row, sentence)."""
+    having: dict[str, dict[str, bool]] = {}
+    for scope, new in (*((scope, True) for scope in given), *((scope, False) for scope in held)):
+        for trait in traits(scope, host):
+            titles = having.setdefault(trait, {})
+            titles[scope.phrase(host).title] = new or titles.get(scope.phrase(host).title, False)
+    said = []
+    for name, row in catalogue.COMBINATIONS.items():
+        one, other = having.get(row.one, {}), having.get(row.other, {})
+        if one and other and any((*one.values(), *other.values())):
+            words = {"one": scopes.listed(tuple(one)), "other": scopes.listed(tuple(other))}
+            said.append((name, row.says.format_map(words)))
+    return tuple(said)
 
 
 def grant_command(vetted: model.Vetted, intents: Iterable[model.Intent], host: facts.HostFacts) -> str:

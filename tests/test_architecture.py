@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Lowest row first. A module may import only from lower rows of its own package; modules of one row stand apart.
 LAYERS = {
     "intents": (
-        "errors plan syscalls",
+        "errors plan syscalls catalogue",
         "paths",
         "text keys locate",
         "sandbox facts",

@@ -63,6 +63,11 @@ CASES = [
     ("sensitive-place", APP + place("home/.ssh/config"), APP + place("home/.sshx")),
     ("sensitive-place", APP + place("xdg-config/autostart/a", "write"), APP + place("xdg-config/autostart/a")),
     ("sensitive-place", APP + place("xdg-data/keyrings"), APP + place("xdg-data/keys")),
+    (
+        "name-means-kind",
+        APP + bus('call = ["org.freedesktop.Notifications=a.b.C"]'),
+        APP + bus('see = ["org.freedesktop.Notifications"]'),
+    ),
     ("talk-not-call", APP + bus('talk = ["org.example.B"]'), APP + bus('call = ["org.example.B=a.b.C@/d"]')),
     ("talk-not-call", APP + bus('call = ["org.example.B=*"]'), APP + bus('call = ["org.example.B=a.b.C"]')),
     ("powerful-name", APP + bus('call = ["org.libvirt=a.b.C"]'), APP + bus('see = ["org.libvirt"]')),

@@ -113,9 +113,9 @@ def test_a_publisher_nobody_knows_raises_every_risk(trust: model.Trust) -> None:
     assert levels == raised
 
 
-def test_files_and_a_way_out_are_named_together() -> None:
-    network, files = things("internet", kind="network"), things("letters", kind="path")
-    assert "could send these files out" in ask(change(network), change(files)).together[0]
+def test_what_is_more_than_its_sum_is_named_together() -> None:
+    network, files = things("internet", kind="network"), things("letters", kind="secrets")
+    assert "it can send your saved passwords anywhere" in ask(change(network), change(files)).together[0]
     held = change(network, open=(), granted=(network,), decided_by=(1,))
     assert ask(held, change(files)).together
     decided = change(files, open=(), granted=(files,), decided_by=(2,))

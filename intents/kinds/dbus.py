@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from intents import errors, facts, keys, model, paths, reach, sandbox
+from intents import catalogue, errors, facts, keys, model, paths, reach, sandbox
 
 KIND = "dbus"
 DOC = """Talk to named services. `bus` is `session` or `system`. `see` lets the app know that a name exists; `talk`
@@ -21,39 +21,6 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 _MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
 _PATH = re.compile(r"/|(/[A-Za-z0-9_]+)+")
 MAX_NAME = 255
-
-# name -> why a grant of it would undo the sandbox. A name stands for everything below it as well.
-NEVER = {
-    "org.freedesktop.systemd1": "it starts programs outside the sandbox",
-    "org.freedesktop.Flatpak": "it starts programs outside the sandbox",
-    "org.freedesktop.impl.portal": "it answers the desktop's permission questions",
-    "org.freedesktop.portal": "the desktop would take the app for an unsandboxed program",
-    "org.freedesktop.DBus": "the filter answers for the bus itself",
-    "ca.desrt.dconf": "it changes the settings of every program",
-    "org.gnome.Shell": "it can run code in the desktop shell",
-    "org.kde.plasmashell": "it can run code in the desktop shell",
-    "org.kde.KWin": "it can run code in the window manager",
-    "org.freedesktop.PolicyKit1": "it answers questions of the administrator",
-    "org.freedesktop.login1": "it can end sessions and open devices",
-    "org.freedesktop.PackageKit": "it installs software",
-    "com.redhat.PackageKit": "it installs software",
-    "org.freedesktop.machine1": "it starts programs outside the sandbox",
-    "org.freedesktop.portable1": "it starts programs outside the sandbox",
-    "org.gnome.Terminal": "it starts programs outside the sandbox",
-    "org.kde.klauncher": "it starts programs outside the sandbox",
-    "org.kde.klauncher5": "it starts programs outside the sandbox",
-    "org.kde.konsole": "it starts programs outside the sandbox",
-    "org.kde.krunner": "it starts programs outside the sandbox",
-    "org.kde.yakuake": "it starts programs outside the sandbox",
-    "io.snapcraft": "it starts programs outside the sandbox",
-    "org.Cinnamon": "it can run code in the desktop shell",
-    "org.gnome.Mutter": "it can see the screen and type into every window",
-    "org.kde.kwalletd": "it holds the passwords of every program",
-    "org.freedesktop.secrets": "it holds the passwords of every program",
-    "org.gnome.keyring": "it holds the passwords of every program",
-    "org.kde.kwalletd5": "it holds the passwords of every program",
-    "org.kde.kwalletd6": "it holds the passwords of every program",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -171,6 +138,11 @@ class Dbus:
         notes = []
         if any(rule.verb == "talk" for rule in self.rules):
             notes.append("The program behind a name may offer more than the name suggests: all of it is given.")
+        for name, kind in {rule.name: catalogue.meant(rule.name) for rule in self.rules}.items():
+            if kind:
+                notes.append(f"{paths.printable(name)} is what kind {kind} is for, which gives no more than that.")
+            if reaches := catalogue.powerful(name):
+                notes.append(f"{paths.printable(name)} {reaches}.")
         title = self.rules[0].name.rpartition(".")[2] if len(self.rules) == 1 else f"{len(self.rules)} bus rules"
         return model.Phrase(title=f"{self.bus} bus: {title}", allows=f"It can {'; '.join(done)}.", notes=tuple(notes))
 
@@ -197,9 +169,11 @@ def _check(rule: Rule, bus: str) -> None:
         raise errors.ManifestError("bad-bus-name", f"`{shown}` is not a D-Bus name, or a wildcard above three labels")
     if found:
         _check_method(rule, shown)
-    for never, why in NEVER.items():
-        if _below(plain, never) or (plain != name and _below(never, plain)):
-            raise errors.ManifestError("forbidden-bus-name", f"`{shown}` cannot be granted: {why}")
+    kind = catalogue.meant(name)
+    hint = f"Ask for kind `{kind}` instead." if kind else ""
+    for never, why in catalogue.NEVER.items():
+        if catalogue.below(plain, never) or (plain != name and catalogue.below(never, plain)):
+            raise errors.ManifestError("forbidden-bus-name", f"`{shown}` cannot be granted: {why}", hint=hint)
     if rule.verb == "own" and (bus == "system" or plain != name):
         raise errors.ManifestError("bad-bus-name", f"`own` takes the app's own id on the session bus, not `{shown}`")
 
@@ -225,13 +199,9 @@ def _narrower(mine: str, other: str, covers: Callable[[str, str], bool]) -> str 
     return mine if covers(other, mine) else None
 
 
-def _below(name: str, ancestor: str) -> bool:
-    return name == ancestor or name.startswith(ancestor + ".")
-
-
 def _name_covers(mine: str, other: str) -> bool:
     if mine.endswith(".*"):
-        return _below(other.removesuffix(".*"), mine[:-2])
+        return catalogue.below(other.removesuffix(".*"), mine[:-2])
     return mine == other
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import errors, facts, keys, model, paths, sandbox
+from intents import catalogue, errors, facts, keys, model, paths, sandbox
 
 KIND = "path"
 DOC = """Use one file or directory. `place` is `home/…`, one of the user's directories (`xdg-documents/…`), a
@@ -18,40 +18,6 @@ _WORD = re.compile(r"[\w.,+@~/-]+")
 PRIVATE_DIRECTORIES = ((".config", "config"), (".local/share", "data"), (".local/state", "state"), (".cache", "cache"))
 # What `home` leaves out: where programs keep what is their own, those of Flatpak in .var.
 NOT_OF_HOME = (".config", ".local", ".cache", ".var", ".granted")
-
-# Whoever changes these runs programs as the user, or is the user to others (docs/threat-model.md).
-SENSITIVE_WRITE = (
-    ".bash_profile", ".bash_login", ".bash_logout", ".bashrc", ".profile", ".zshrc", ".zshenv", ".zprofile", ".zlogin",
-    ".login", ".cshrc", ".tcshrc", ".xinitrc", ".xsession", ".xprofile", ".xsessionrc", ".pam_environment",
-    ".config/autostart", ".config/systemd", ".config/environment.d", ".config/fish", ".config/git", ".config/dconf",
-    ".local/bin", "bin", "go/bin", "miniconda3", "miniforge3", "anaconda3", ".local/lib", ".local/share/applications",
-    ".local/share/autostart", ".local/share/cinnamon", ".local/share/containers", ".local/share/dbus-1",
-    ".local/share/fish", ".local/share/flatpak", ".local/share/gnome-shell", ".local/share/kio", ".local/share/konsole",
-    ".local/share/kservices5", ".local/share/kwin", ".local/share/mise", ".local/share/nautilus",
-    ".local/share/nautilus-python", ".local/share/nemo", ".local/share/nvim", ".local/share/pipx",
-    ".local/share/plasma", ".local/share/systemd", ".local/share/uv", ".local/share/virtualenvs",
-    ".local/share/vulkan", ".local/share/zsh", ".var/app", ".vimrc", ".vim", ".emacs", ".emacs.d", ".config/nvim",
-    ".cargo/bin", ".ssh", ".gitconfig", ".gnupg", ".local/share/keyrings", "snap",
-)  # fmt: skip
-# Hidden trees in which other programs keep what they work on; all else that is hidden says how programs start.
-DATA = (".cache", ".local/share", ".local/state")
-# Outside the home: programs, what starts them, and what they trust.
-PROGRAMS = (
-    "/bin", "/boot", "/etc", "/home/linuxbrew", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/root", "/sbin",
-    "/snap", "/usr", "/var/lib", "/var/spool",
-)  # fmt: skip
-SENSITIVE_READ = (
-    ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".password-store", ".pki",
-    ".mozilla", ".thunderbird", ".config/chromium", ".config/google-chrome", ".config/BraveSoftware", ".config/gh",
-    ".config/gcloud", ".local/share/keyrings", ".bitcoin", ".electrum", ".monero", ".bash_history", ".zsh_history",
-    ".Xauthority", ".ICEauthority", ".cargo/credentials", ".cargo/credentials.toml", ".colima", ".config/Bitwarden",
-    ".config/Element", ".config/Signal", ".config/containers/auth.json", ".config/git/credentials", ".config/hub",
-    ".config/keepassxc", ".config/microsoft-edge", ".config/op", ".config/opera", ".config/rclone", ".config/sops",
-    ".config/vivaldi", ".ethereum", ".lima", ".local/share/TelegramDesktop", ".local/share/evolution",
-    ".local/share/fish", ".local/share/gnupg", ".local/share/kwalletd", ".my.cnf", ".npmrc", ".pgpass", ".pypirc",
-    ".rd", ".s3cfg", ".terraform.d", ".var/app", ".vault-token", "snap",
-)  # fmt: skip
-DAEMON_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman", "/run/containerd")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +68,26 @@ class Path:
         return (self.place.text,)
 
     def risk(self, host: facts.HostFacts) -> model.Risk:
+        if self.holds(host) or self.starts(host):
+            return model.Risk.CRITICAL
+        if self.access != "read":
+            return model.Risk.HIGH
+        return model.Risk.HIGH if any(_wide(way, host.account.home) for way in self._ways(host)) else model.Risk.NORMAL
+
+    def holds(self, host: facts.HostFacts) -> str:
+        """Which secrets whoever reads there gets, as `it holds …`; empty for none."""
+        return next(filter(None, (_holds(way, host) for way in self._ways(host))), "")
+
+    def starts(self, host: facts.HostFacts) -> str:
+        """Why whoever may write there decides what runs as the user; empty where only reading is asked for, or no."""
+        ways = self._ways(host) if self.access != "read" else ()
+        return next(filter(None, (_starts(way, host) for way in ways)), "")
+
+    def _ways(self, host: facts.HostFacts) -> tuple[str, ...]:
+        """The path and what it leads to: a link counts by its own name as well, as other programs take that way."""
         path = self.place.resolve(dict(host.directories)) or self.place.text
         fact = host.path(path)
-        # A link counts by its own name as well: other programs take that way.
-        ways = {path, fact.real} if fact and fact.real else {path}
-        return max(_risk(way, host, write=self.access != "read") for way in ways)
+        return tuple(dict.fromkeys((path, fact.real))) if fact and fact.real else (path,)
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         path = self.place.resolve(dict(host.directories)) or self.place.text
@@ -115,6 +96,10 @@ class Path:
         verb = "read" if self.access == "read" else "read, change and delete"
         what = "the file" if fact and fact.kind == "file" else "everything in"
         notes: list[str] = []
+        if starts := self.starts(host):
+            notes.append(catalogue.NO_SANDBOX.format(starts))
+        if holds := self.holds(host):
+            notes.append(f"{holds[0].upper()}{holds[1:]}.")
         if fact and fact.real not in ("", path):
             notes.append(f"{shown} is a link: what is given is {_quoted(fact.real)}.")
         if fact and fact.kind == "absent":
@@ -254,24 +239,25 @@ def _exceptions(home: facts.PathFact, host: facts.HostFacts, *, write: bool) -> 
     return said + [f"Only to be read: {paths.printable(name)}, from which intents is run." for name in readable]
 
 
-def _risk(real: str, host: facts.HostFacts, *, write: bool) -> model.Risk:
-    home = host.account.home
-    if _touches(real, host, SENSITIVE_READ) or real in DAEMON_SOCKETS:
-        return model.Risk.CRITICAL
-    if not write:
-        return model.Risk.HIGH if _wide(real, home) else model.Risk.NORMAL
-    if _wide(real, home) or _touches(real, host, SENSITIVE_WRITE) or _starts_programs(real, host):
-        return model.Risk.CRITICAL
-    return model.Risk.HIGH
+def _holds(real: str, host: facts.HostFacts) -> str:
+    return catalogue.DAEMON if real in catalogue.DAEMON_SOCKETS else _touched(real, host, catalogue.READ)
 
 
-def _starts_programs(real: str, host: facts.HostFacts) -> bool:
-    """Whether what is changed there decides what runs: what is hidden in the home, configuration, the system."""
+def _starts(real: str, host: facts.HostFacts) -> str:
+    if _wide(real, host.account.home):
+        return catalogue.WHOLE_HOME
+    return _touched(real, host, catalogue.WRITE) or _decides(real, host)
+
+
+def _decides(real: str, host: facts.HostFacts) -> str:
+    """Why what is changed there decides what runs: what is hidden in the home, configuration, the system."""
     home = host.account.home
     if paths.inside(real, home):
-        data = any(paths.inside(real, f"{home}/{name}") for name in DATA)
-        return (real[len(home) + 1 :].startswith(".") and not data) or paths.inside(real, _base(host, "xdg-config"))
-    return any(paths.inside(real, root) or paths.inside(root, real) for root in PROGRAMS)
+        data = any(paths.inside(real, f"{home}/{name}") for name in catalogue.DATA)
+        hidden = real[len(home) + 1 :].startswith(".") and not data
+        return catalogue.HIDDEN if hidden or paths.inside(real, _base(host, "xdg-config")) else ""
+    system = any(paths.inside(real, root) or paths.inside(root, real) for root in catalogue.PROGRAMS)
+    return catalogue.SYSTEM if system else ""
 
 
 def _base(host: facts.HostFacts, root: str) -> str:
@@ -284,13 +270,19 @@ def _wide(real: str, home: str) -> bool:
     return real in [f"{home}/{tree}" for tree in trees] or paths.inside(home, real)
 
 
-def _touches(real: str, host: facts.HostFacts, names: tuple[str, ...]) -> bool:
-    """Whether the path lies in one of the named places of the home, or holds one and is not the home itself."""
+def _touched(real: str, host: facts.HostFacts, rows: Mapping[str, str]) -> str:
+    """The reason of the first row whose place of the home the path lies in, or holds without being the home itself."""
     home, bases = host.account.home, {".config/": "xdg-config", ".local/share/": "xdg-data"}
-    places = [f"{home}/{name}" for name in names]
-    for usual, root in bases.items():  # where the environment has moved them
-        places += [f"{host.directory(root)}/{name.removeprefix(usual)}" for name in names if name.startswith(usual)]
-    return any(paths.inside(real, place) or (real != home and paths.inside(place, real)) for place in places)
+    for name, why in rows.items():
+        moved = [
+            f"{host.directory(root)}/{name.removeprefix(usual)}"  # where the environment has moved it
+            for usual, root in bases.items()
+            if name.startswith(usual)
+        ]
+        for place in (f"{home}/{name}", *moved):
+            if paths.inside(real, place) or (real != home and paths.inside(place, real)):
+                return why
+    return ""
 
 
 def _quoted(path: str) -> str:

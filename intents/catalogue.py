@@ -1,0 +1,224 @@
+"""What is dangerous to give, and why: places, names on the buses, and grants that matter together (SPEC §8.4).
+
+One row, one reason, in words that finish a sentence. The kinds judge with it, lint advises with it, and the prompt,
+``intent-ctl show`` and ``explain`` quote it. Facts about programs, not policy: what follows from a row is said there.
+"""
+
+from dataclasses import dataclass
+
+# Of whatever equals no sandbox, said with the reason.
+NO_SANDBOX = "This equals no sandbox: {}."
+
+# Places below the home: what whoever reads there gets. `it holds …`
+HOLDS: dict[str, tuple[str, ...]] = {
+    "keys by which others know you": (".ssh", ".gnupg", ".local/share/gnupg", ".pki"),
+    "your saved passwords": (
+        ".password-store", ".local/share/keyrings", ".local/share/kwalletd", ".config/Bitwarden", ".config/keepassxc",
+        ".config/op",
+    ),
+    "keys to your servers and accounts": (
+        ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".config/gh", ".config/gcloud",
+        ".cargo/credentials", ".cargo/credentials.toml", ".config/containers/auth.json", ".config/git/credentials",
+        ".config/hub", ".config/rclone", ".config/sops", ".my.cnf", ".npmrc", ".pgpass", ".pypirc", ".s3cfg",
+        ".terraform.d", ".vault-token",
+    ),
+    "passwords, sessions and history of a browser": (
+        ".mozilla", ".config/chromium", ".config/google-chrome", ".config/BraveSoftware", ".config/microsoft-edge",
+        ".config/opera", ".config/vivaldi",
+    ),
+    "your mail and messages": (
+        ".thunderbird", ".config/Element", ".config/Signal", ".local/share/TelegramDesktop", ".local/share/evolution",
+    ),
+    "money": (".bitcoin", ".electrum", ".ethereum", ".monero"),
+    "what you typed into a shell": (".bash_history", ".zsh_history", ".local/share/fish"),
+    "keys to your display and session": (".Xauthority", ".ICEauthority"),
+    "the private files of other sandboxed apps": (".var/app", "snap"),
+    "sockets through which programs are started": (".colima", ".lima", ".rd"),
+}  # fmt: skip
+# Places below the home: what whoever writes there decides.
+STARTS: dict[str, tuple[str, ...]] = {
+    "shells run what is there": (
+        ".bash_profile", ".bash_login", ".bash_logout", ".bashrc", ".profile", ".zshrc", ".zshenv", ".zprofile",
+        ".zlogin", ".login", ".cshrc", ".tcshrc", ".config/fish", ".local/share/fish", ".local/share/zsh",
+    ),
+    "it runs when you log in": (
+        ".xinitrc", ".xsession", ".xprofile", ".xsessionrc", ".pam_environment", ".config/autostart",
+        ".config/environment.d", ".local/share/autostart",
+    ),
+    "services of yours are started from there": (
+        ".config/systemd", ".local/share/systemd", ".local/share/dbus-1", ".local/share/containers",
+    ),
+    "your commands are looked for there": (
+        ".local/bin", "bin", "go/bin", ".cargo/bin", "miniconda3", "miniforge3", "anaconda3", ".local/lib",
+        ".local/share/mise", ".local/share/pipx", ".local/share/uv", ".local/share/virtualenvs",
+    ),
+    "your menus start programs from there": (
+        ".local/share/applications", ".local/share/flatpak", ".local/share/kservices5", ".var/app", "snap",
+    ),
+    "the desktop loads code from there": (
+        ".local/share/cinnamon", ".local/share/gnome-shell", ".local/share/kio", ".local/share/konsole",
+        ".local/share/kwin", ".local/share/nautilus", ".local/share/nautilus-python", ".local/share/nemo",
+        ".local/share/plasma", ".local/share/vulkan",
+    ),
+    "your editor runs what is there": (
+        ".vimrc", ".vim", ".emacs", ".emacs.d", ".config/nvim", ".local/share/nvim",
+    ),
+    "it says which programs git starts": (".gitconfig", ".config/git"),
+    "it holds the settings of every program": (".config/dconf",),
+    "it says who may log in as you": (".ssh",),
+    "it says whom you trust": (".gnupg", ".local/share/keyrings"),
+}  # fmt: skip
+# Hidden trees in which other programs keep what they work on; all else that is hidden says how programs start.
+DATA = (".cache", ".local/share", ".local/state")
+HIDDEN = "what is hidden in the home says how programs start"
+# Outside the home: programs, what starts them, and what they trust.
+PROGRAMS = (
+    "/bin", "/boot", "/etc", "/home/linuxbrew", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/root", "/sbin",
+    "/snap", "/usr", "/var/lib", "/var/spool",
+)  # fmt: skip
+SYSTEM = "programs of the whole system are started from there"
+WHOLE_HOME = "it holds what decides which programs you run"
+DAEMON_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman", "/run/containerd")
+DAEMON = "it runs programs for whoever may talk to it"
+
+READ: dict[str, str] = {name: f"it holds {why}" for why, names in HOLDS.items() for name in names}
+WRITE: dict[str, str] = {name: why for why, names in STARTS.items() for name in names}
+
+# A name stands for everything below it as well. Refused in every manifest: a grant of it would undo the sandbox.
+NEVER = {
+    "org.freedesktop.systemd1": "it starts programs outside the sandbox",
+    "org.freedesktop.Flatpak": "it starts programs outside the sandbox",
+    "org.freedesktop.impl.portal": "it answers the desktop's permission questions",
+    "org.freedesktop.portal": "the desktop would take the app for an unsandboxed program",
+    "org.freedesktop.DBus": "the filter answers for the bus itself",
+    "ca.desrt.dconf": "it changes the settings of every program",
+    "org.gnome.Shell": "it can run code in the desktop shell",
+    "org.kde.plasmashell": "it can run code in the desktop shell",
+    "org.kde.KWin": "it can run code in the window manager",
+    "org.freedesktop.PolicyKit1": "it answers questions of the administrator",
+    "org.freedesktop.login1": "it can end sessions and open devices",
+    "org.freedesktop.PackageKit": "it installs software",
+    "com.redhat.PackageKit": "it installs software",
+    "org.freedesktop.machine1": "it starts programs outside the sandbox",
+    "org.freedesktop.portable1": "it starts programs outside the sandbox",
+    "org.gnome.Terminal": "it starts programs outside the sandbox",
+    "org.kde.klauncher": "it starts programs outside the sandbox",
+    "org.kde.klauncher5": "it starts programs outside the sandbox",
+    "org.kde.konsole": "it starts programs outside the sandbox",
+    "org.kde.krunner": "it starts programs outside the sandbox",
+    "org.kde.yakuake": "it starts programs outside the sandbox",
+    "io.snapcraft": "it starts programs outside the sandbox",
+    "org.Cinnamon": "it can run code in the desktop shell",
+    "org.gnome.Mutter": "it can see the screen and type into every window",
+    "org.kde.kwalletd": "it holds the passwords of every program",
+    "org.freedesktop.secrets": "it holds the passwords of every program",
+    "org.gnome.keyring": "it holds the passwords of every program",
+    "org.kde.kwalletd5": "it holds the passwords of every program",
+    "org.kde.kwalletd6": "it holds the passwords of every program",
+}
+# Those that reach far beyond the app, and can be granted all the same.
+POWERFUL = {
+    "org.a11y": "reads and works the windows of other programs",
+    "org.bluez": "controls Bluetooth devices",
+    "org.fedoraproject.FirewallD1": "changes the firewall",
+    "org.freedesktop.FileManager1": "makes the file manager open places",
+    "org.freedesktop.NetworkManager": "changes the network and knows its passwords",
+    "org.freedesktop.UDisks2": "mounts and erases disks",
+    "org.gnome.SessionManager": "ends the session and starts programs in it",
+    "org.gnome.SettingsDaemon": "works the desktop's settings",
+    "org.gtk.vfs": "opens files and servers for the app",
+    "org.kde.kded5": "loads modules into the desktop",
+    "org.kde.kded6": "loads modules into the desktop",
+    "org.libvirt": "controls virtual machines",
+}
+# Those for which there is a kind, which gives no more than what the name is asked for.
+MEANT = {
+    "org.freedesktop.Notifications": "notifications",
+    "org.kde.StatusNotifierWatcher": "tray",
+    "org.kde.StatusNotifierItem": "tray",
+    "org.mpris.MediaPlayer2": "media-control",
+    "org.freedesktop.secrets": "secrets",
+    "org.gnome.keyring": "secrets",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """Two grants that are more than their sum. one, other: traits (``risk.traits``); says: with their titles in it."""
+
+    one: str
+    other: str
+    says: str
+
+
+# kind -> what every scope of it brings along; `risk.traits` knows those for which it depends on the scope.
+TRAITS = {
+    "network": "sends",
+    "secrets": "passwords",
+    "ssh-agent": "logs-in",
+    "gpg-agent": "signs",
+    "smartcard": "signs",
+    "camera": "senses",
+    "audio": "senses",
+    "processes": "watches",
+    "nested-sandbox": "nests",
+    "debugging": "kernel",
+    "gpu": "kernel",
+    "usb": "kernel",
+    "device": "kernel",
+    "socket-family": "kernel",
+    "multiarch": "kernel",
+}
+COMBINATIONS = {
+    "files": Together(
+        one="files", other="sends", says="With the network as well, it can send your files anywhere: {one}."
+    ),
+    "keys": Together(
+        one="keys", other="sends", says="With the network as well, it can send keys and passwords anywhere: {one}."
+    ),
+    "passwords": Together(
+        one="passwords", other="sends", says="With the network as well, it can send your saved passwords anywhere."
+    ),
+    "tokens": Together(
+        one="tokens", other="sends", says="With the network as well, it can send these secrets anywhere: {one}."
+    ),
+    "login": Together(
+        one="logs-in", other="sends", says="With the network as well, it can log in to your servers as you: {one}."
+    ),
+    "signatures": Together(
+        one="signs", other="sends", says="With the network as well, it can sign and decrypt as you for others: {one}."
+    ),
+    "senses": Together(
+        one="senses", other="sends", says="With the network as well, it can send what it hears or sees anywhere: {one}."
+    ),
+    "screen": Together(
+        one="screen",
+        other="sends",
+        says="With the network as well, it can send your screen and what you type anywhere.",
+    ),
+    "processes": Together(
+        one="watches",
+        other="sends",
+        says="With the network as well, it can tell others which programs you run, and how.",
+    ),
+    "kernel": Together(
+        one="nests",
+        other="kernel",
+        says="With sandboxes of its own as well, far more of the kernel is open to it: {other}.",
+    ),
+}
+
+
+def below(name: str, known: str) -> bool:
+    """Whether a bus name is ``known`` or lies below it."""
+    return name == known or name.startswith(f"{known}.")
+
+
+def meant(name: str) -> str:
+    """The kind of intent that a bus name is asked for, or empty."""
+    return next((kind for known, kind in MEANT.items() if below(name.removesuffix(".*"), known)), "")
+
+
+def powerful(name: str) -> str:
+    """What a bus name reaches beyond the app, or empty."""
+    return next((said for known, said in POWERFUL.items() if below(name.removesuffix(".*"), known)), "")
