@@ -145,8 +145,8 @@ _COMMANDS: tuple[Command, ...] = (
         "explain",
         "print every option of an app's sandbox under what it is there for",
         f"{{app, groups: [{{group, granted, because, decisions: [{_DECISION}], options: [{{part, words}}]}}], missing,"
-        f" withheld: [{{intent, {_ERROR[1:]}]}}; group is base or an intent; part is bubblewrap, companion,"
-        " system-calls or launch; missing holds the intents without which it does not start",
+        f" withheld: [{{intent, {_ERROR[1:]}], together: [sentence]}}; group is base or an intent; part is"
+        " bubblewrap, companion, system-calls or launch; missing holds the intents without which it does not start",
         lambda o: explain.explain_app(_here(), o.app),
         (_APP,),
     ),

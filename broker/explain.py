@@ -26,5 +26,7 @@ def explain_app(at: known.Here, name: str) -> known.Report:
     lines = trace.lines(groups, views.day)
     lines += [f"Not granted, and it does not start without it: {intent}." for intent in shown.missing]
     lines += [f"Granted and not given here: {intent}: {error.message}." for intent, error in shown.withheld]
-    data = {"app": found.app_id, "groups": groups, "missing": list(shown.missing), "withheld": withheld}
+    lines += [f"!! {sentence}" for sentence in shown.together]
+    data: dict[str, object] = {"app": found.app_id, "groups": groups, "missing": list(shown.missing)}
+    data |= {"withheld": withheld, "together": list(shown.together)}
     return known.Report(data=data, lines=tuple(lines))

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from broker import journal, known, views
-from intents import compiler, decide, errors, explain, facts, model, paths, risk, sandbox, sight, trace
-from intents.kinds import dbus, env, path
+from intents import catalogue, compiler, decide, errors, explain, facts, model, paths, risk, sandbox, sight, trace
+from intents.kinds import env, path
 
 SORTS = ("path", "host", "bus", "variable")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -235,7 +235,7 @@ def _bus(box: sandbox.Sandbox, name: str) -> Answer:
         said = dict.fromkeys(f"{_VERBS[rule.verb].format(rule.rule)} on the {rule.bus} bus" for rule in rules)
         lines = tuple((rule.describe(), rule.because) for rule in rules)
         return Answer(allowed=True, says="; ".join(said), lines=lines)
-    why_not = next((why for held, why in dbus.NEVER.items() if f"{name}.".startswith(f"{held}.")), "")
+    why_not = next((why for held, why in catalogue.NEVER.items() if f"{name}.".startswith(f"{held}.")), "")
     never = f"`{paths.printable(name)}` cannot be granted: {why_not}" if why_not else ""
     none = "it has no bus" if not sockets else "no rule of its filter is about it"
     lines = tuple((socket.describe(), socket.because) for socket in sockets) or (("no bus", sandbox.BASE),)

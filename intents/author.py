@@ -336,13 +336,14 @@ def _facts(recorded: object, file: str) -> facts.HostFacts:
 
 def _gaps(shown: explain.Explanation) -> dict[str, object]:
     withheld = [{"intent": name, **_error(error)} for name, error in shown.withheld]
-    return {"missing": list(shown.missing), "withheld": withheld}
+    return {"missing": list(shown.missing), "withheld": withheld, "together": list(shown.together)}
 
 
 def _gap_notes(shown: explain.Explanation) -> tuple[str, ...]:
-    """What stands between these command lines and a start, one line each."""
+    """What stands between these command lines and a start, and what they make possible together, one line each."""
     missing = [f"not granted, and the app does not start without it: {name}" for name in shown.missing]
-    return (*missing, *(f"withheld here: {name}: {error.message} [{error.code}]" for name, error in shown.withheld))
+    withheld = [f"withheld here: {name}: {error.message} [{error.code}]" for name, error in shown.withheld]
+    return (*missing, *withheld, *(f"!! {sentence}" for sentence in shown.together))
 
 
 def _error(error: errors.IntentError) -> dict[str, str | int]:

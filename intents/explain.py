@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import compiler, decide, diff, errors, facts, model, paths, sign, trace, trust
+from intents import compiler, decide, diff, errors, facts, model, paths, risk, sign, trace, trust
 from intents.kinds import path
 
 # Scopes to grant, by intent id.
@@ -21,13 +21,14 @@ class Explanation:
     """What would be started.
 
     missing: required intents that are not granted, for which ``intent-run`` would refuse to start; withheld: granted
-    intents that this host cannot give, with the reason.
+    intents that this host cannot give, with the reason; together: what the rest makes possible in combination.
     """
 
     options: tuple[trace.Option, ...]
     verdicts: tuple[model.Verdict, ...]
     missing: tuple[str, ...]
     withheld: tuple[tuple[str, errors.IntentError], ...]
+    together: tuple[str, ...]
 
 
 def chosen(manifest: model.Manifest, names: tuple[str, ...]) -> Said:
@@ -58,7 +59,13 @@ def of_grant(grant: model.Grant, host: facts.HostFacts) -> Explanation:
         verdicts=grant.verdicts,
         missing=tuple(intent.id for intent in grant.missing_required),
         withheld=compiled.withheld,
+        together=_together(grant, host, {name for name, _ in compiled.withheld}),
     )
+
+
+def _together(grant: model.Grant, host: facts.HostFacts, withheld: set[str]) -> tuple[str, ...]:
+    given = [scope for name, scope in grant.scopes() if name not in withheld]
+    return tuple(sentence for _, sentence in risk.together(given, (), host))
 
 
 def relaxed(grant: model.Grant) -> model.Grant:
