@@ -16,11 +16,17 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from broker import bus, displays, guards, mounts, programs, services, state, userdirs
-from intents import errors, facts, model, paths
+from broker import bus, closure, displays, guards, mounts, programs, services, state, userdirs
+from intents import base, errors, facts, model, paths
 from intents.kinds import dns, network
 
-SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")  # beside /usr, or links into it
+# Beside /usr, or links into it; where some distributions keep everything.
+SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", *paths.STORES)
+LINKS = (paths.CURRENT_SYSTEM, "/home")  # where they are links: to what is in use, to where the homes are
+LIBRARIES = (
+    "/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/local/lib",
+    "/usr/local/lib64", *paths.STORES,
+)  # fmt: skip
 # What programs read before they do anything of their own: linker, locale, time, fonts, toolkits, graphics, terminals.
 # Everything here is shown to every app, so nothing of it may tell who the user is or which machine this is.
 ETC = (
@@ -61,7 +67,8 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     Raises HostError ``unsafe-account``.
     """
     needs = {need for intent in manifest.intents for need in intent.scope.needs()}
-    return _look(needs, manifest.app.command[0], manifest.app.id, environ, kept)
+    looked = _look(needs, manifest.app.command[0], manifest.app.id, environ, kept)
+    return _with_closure(looked, manifest.app, environ) if manifest.app.base == base.STRICT else looked
 
 
 def _look(
@@ -85,7 +92,7 @@ def _look(
         directories=directories,
         reserved=reserved,
         apps=os.path.realpath(f"{kept.data}/apps"),
-        system=tuple(_entries(watch, SYSTEM)),
+        system=(*_entries(watch, SYSTEM), *(each for each in _entries(watch, LINKS) if each.kind == "link")),
         etc=etc,
         paths=tuple(_path(watch, each, account.home) for each in asked),
         wayland=displays.look_wayland(watch) if "wayland" in wanted["display"] else None,
@@ -102,6 +109,18 @@ def _look(
         kernel=mounts.system(table),
     )
     return Looked(facts=seen, guards=tuple(watch.taken.values()))
+
+
+def _with_closure(looked: Looked, app: model.App, environ: Mapping[str, str]) -> Looked:
+    """The same with what the program needs, for a base that shows nothing else."""
+    watch, seen = guards.Watch(environ), looked.facts
+    libraries = tuple(_entries(watch, LIBRARIES))
+    # What the next wider base shows: no closure leads further.
+    shown = ("/usr", "/etc/alternatives", *(entry.path for entry in seen.system if entry.path != "/home"))
+    area = closure.Area(shown=shown, hidden=(seen.account.home, *seen.reserved))
+    found = closure.look(app.command[0], app.extras, seen.machine, area, watch.see)
+    known = dataclasses.replace(seen, libraries=libraries, closure=found)
+    return Looked(facts=known, guards=tuple(dict.fromkeys((*looked.guards, *watch.taken.values()))))
 
 
 def survey(environ: Mapping[str, str], kept: state.Places, command: str = "/bin/sh") -> facts.HostFacts:

@@ -58,7 +58,7 @@ def plan_bytes(
         "proxy": "1" if _proxy(box, host) else "",
         "scoped": "1" if box.scoped else "0",
         "terminal": "1" if box.terminal else "0",
-        "signals": "1" if host.env_resets_signals else "0",
+        "signals": "1" if host.env_resets_signals and _shows(box, "/usr/bin/env") else "0",
         "seccomp": box.seccomp.hex(),
         **settings,
     }
@@ -76,6 +76,10 @@ def plan_bytes(
     }
     encoded = {name: tuple(_bytes(item) for item in items) for name, items in sections.items()}
     return plan.encode({**encoded, "files": tuple(built.files)})
+
+
+def _shows(box: sandbox.Sandbox, path: str) -> bool:
+    return any(isinstance(op, sandbox.Bind) and paths.inside(path, op.dest) for op in box.mounts)
 
 
 def _bytes(item: str) -> bytes:

@@ -89,13 +89,51 @@ def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -
     if any(paths.inside(program, op.dest) and op.source != op.dest for op in shown):
         message = f"`{program}` lies where {app.name} has its own directories, so it cannot be shown there"
         raise errors.HostError("program-missing", message, hint="install it elsewhere, such as in /usr/local/bin")
+    if app.base == base.STRICT:
+        _check_closure(app, host, shown)
+        return ()
     places = dict.fromkeys((program, fact.real))
-    hidden = [place for place in places if not _visible(place, shown)]
+    roots = [op.dest for op in ops if isinstance(op, sandbox.Symlink) and op.because == sandbox.BASE]
+    linked = [place for place in places if any(paths.inside(place, root) for root in roots)]  # its real path counts
+    hidden = [place for place in places if place not in linked and not _visible(place, shown)]
     return tuple(sandbox.Bind(source=fact.real, dest=place) for place in hidden)
 
 
+def _check_closure(app: model.App, host: facts.HostFacts, shown: Iterable[sandbox.Bind]) -> None:
+    """Whether the program can run in what the strict base and the grants show, and cannot change what that is.
+
+    Raises HostError ``program-unsuitable`` or ``library-missing``, RefusedError ``path-refused``.
+    """
+    found = host.closure or facts.Closure(entries=())
+    for lack in found.lacks:
+        _refuse_lack(lack, app)
+    writable = [op for op in shown if op.access is sandbox.Access.WRITE and op.because != sandbox.BASE]
+    for entry in found.entries:
+        if owner := next((op.because for op in writable if paths.inside(entry.path, op.source)), ""):
+            message = f"{app.name} may change `{entry.path}` by `{owner}`, and that decides what else it sees"
+            raise errors.RefusedError("path-refused", message, hint=f"intent-ctl revoke {app.id} {owner}")
+    if app.libraries == base.CLOSURE:
+        hidden = [path for path in found.outside if not _visible(path, shown)]
+        if hidden:
+            message = f"{app.name} needs `{paths.printable(hidden[0])}`, which its base does not show"
+            hint = "The manifest has to ask for it, or for its directory, with an intent of kind `path`."
+            raise errors.HostError("library-missing", message, hint=hint)
+
+
+def _refuse_lack(lack: facts.Lack, app: model.App) -> None:
+    name, needer = paths.printable(lack.name), paths.printable(lack.of)
+    if lack.why == facts.NO_PROGRAM:
+        needed = f", which `{needer}` is started by," if lack.name != lack.of else ""
+        raise errors.HostError("program-unsuitable", f"`{name}`{needed} is no program that this machine can start")
+    if lack.name == lack.of:
+        raise errors.HostError("program-unsuitable", f"`{name}` is a program for another processor")
+    if app.libraries == base.CLOSURE:
+        which = "not here" if lack.why == facts.ABSENT else "here for another processor only"
+        raise errors.HostError("library-missing", f"`{needer}` needs `{name}`, which is {which}")
+
+
 def _visible(path: str, shown: Iterable[sandbox.Bind]) -> bool:
-    return any(paths.inside(path, op.dest) for op in shown) or path.startswith(("/bin/", "/sbin/"))
+    return any(paths.inside(path, op.dest) for op in shown)
 
 
 def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) -> sandbox.Sandbox:
@@ -156,7 +194,8 @@ def _mounts(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Mount, ...]:
     base_dests = [op.dest for op in chosen.values() if op.because == sandbox.BASE]
     able = [op for op in chosen.values() if not _gives_way(op, base_dests)]
     showing = [op for op in able if isinstance(op, sandbox.Bind | sandbox.Symlink)]
-    kept = [op for op in able if not any(_implied(op, other) for other in showing)]
+    anew = [op.dest for op in able if isinstance(op, sandbox.Tmpfs)]
+    kept = [op for op in able if not any(_implied(op, other) for other in showing if not _between(op, other, anew))]
     return tuple(sorted(kept, key=lambda op: (paths.depth(op.dest), op.dest)))
 
 
@@ -164,6 +203,12 @@ def _gives_way(op: sandbox.Mount, base_dests: list[str]) -> bool:
     """Whether ``op`` is a link to a grant where the base needs a directory: for one, `~/.local` as a link."""
     granted_link = isinstance(op, sandbox.Symlink) and op.because != sandbox.BASE
     return granted_link and any(paths.inside(dest, op.dest) for dest in base_dests)
+
+
+def _between(op: sandbox.Mount, other: sandbox.Mount, anew: list[str]) -> bool:
+    """Whether an empty directory hides ``other`` where ``op`` is: a home in /usr, for one."""
+    below = [dest for dest in anew if paths.inside(dest, other.dest) and dest != other.dest]
+    return any(paths.inside(op.dest, dest) and dest != op.dest for dest in below)
 
 
 def _implied(op: sandbox.Mount, other: sandbox.Bind | sandbox.Symlink) -> bool:

@@ -62,6 +62,8 @@ CATALOGUE = {
         "no-device": (125, "The device that an intent names is not here, or is not yours to use.", "Connect it."),
         "no-pty": (125, "The kernel gives out no pseudo-terminal.", "Mount /dev/pts, or redirect input and output."),
         "program-missing": (127, "The program that the manifest starts is not installed.", "Install it."),
+        "program-unsuitable": (127, "The program, or what it is started by, cannot run on this machine.", "Install it for this machine."),
+        "library-missing": (127, "A library that the program needs is not here, or not where its base shows it.", "Install it."),
         "place-missing": (125, "A granted place does not exist.", "Create it, or revoke the grant."),
         "path-changed": (125, "A granted place changed between the decision and the launch.", "Start the app again."),
         "launch-failed": (125, "The system refused something that a launch needs.", "Free space, descriptors or processes."),

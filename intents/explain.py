@@ -87,7 +87,9 @@ def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
         for name, kind, owner in dict.fromkeys(wanted)
         if host.path(name) is None
     ]
-    return dataclasses.replace(host, paths=(*host.paths, *new))
+    program = manifest.app.command[0]
+    alone = facts.Closure(entries=(facts.Entry(path=program, kind="file"),))
+    return dataclasses.replace(host, paths=(*host.paths, *new), closure=host.closure or alone)
 
 
 def _settled(vetted: model.Vetted, host: facts.HostFacts, said: Said) -> model.Grant:

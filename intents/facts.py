@@ -96,6 +96,33 @@ class Bus:
     owned: tuple[str, ...]
 
 
+# Why a closure lacks something.
+ABSENT, OTHER_PROCESSOR, NO_PROGRAM = "absent", "other-processor", "no-program"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lack:
+    """Something that ``of`` (a path) cannot run without and that was not found. ``why``: one of the three words above;
+    for the last, ``name`` is the path of a program or of what should interpret it."""
+
+    name: str
+    of: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """What the program of an app needs before it can run (SPEC §9.2.2).
+
+    entries: regular files at their canonical paths, and the links that lead to them; outside: canonical paths of files
+    that would be taken as well, but lie where nothing is shown without a grant.
+    """
+
+    entries: tuple[Entry, ...]
+    outside: tuple[str, ...] = ()
+    lacks: tuple[Lack, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
     """One machine as one user sees it at one moment."""
@@ -120,6 +147,8 @@ class HostFacts:
     code: tuple[str, ...] = ()  # canonical: the files and directories that this program itself is run from
     sockets: tuple[tuple[str, str], ...] = ()  # name -> canonical path, of the services that answer here
     nodes: tuple[Node, ...] = ()  # of /dev, those that an intent needs
+    libraries: tuple[Entry, ...] = ()  # directories of the system that hold libraries, and links among them
+    closure: Closure | None = None  # of the program, for a base that shows nothing else
     kernel: tuple[str, ...] = ()  # where the running system shows outside /proc, /sys, /dev, /run, /tmp: mounts
 
     def directory(self, root: str) -> str | None:

@@ -104,6 +104,10 @@ class App:
     interface: str  # "window" or "terminal"
     aliases: tuple[str, ...]
     packages: tuple[tuple[str, str], ...]  # (package manager, package name), for the sentence about a missing program
+    base: str = "desktop"  # or "service" or "strict"
+    libraries: str = "system"  # or "closure"
+    extras: tuple[str, ...] = ()  # names of libraries and paths of files that are shown with the closure
+    proc: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from itertools import combinations
 from typing import TypeVar
 
-from intents import catalogue, errors, kinds, locate, model, paths, text
+from intents import base, catalogue, errors, kinds, locate, model, paths, text
 
 MAX_BYTES = 1 << 16
 MAX_INTENTS = 64
@@ -26,10 +26,12 @@ MAX_ALIASES = 16
 MAX_ALIAS = 32
 MAX_WORDS = 64  # of a command
 MAX_WORD = 1024  # characters
+MAX_EXTRAS = 64
 PACKAGE_MANAGERS = ("apk", "apt", "dnf", "pacman")
 INTERFACES = ("terminal", "window")
 
-APP_KEYS = ("id", "name", "version", "serial", "command", "interface", "aliases", "packages")
+BASE_KEYS = ("base", "libraries", "extras", "proc")
+APP_KEYS = ("id", "name", "version", "serial", "command", "interface", "aliases", "packages", *BASE_KEYS)
 INTENT_KEYS = ("kind", "optional", "reason", "if_denied")
 
 # Names of the desktop's own parts: an app under one of them would be taken for it, by people and by bus policies.
@@ -118,15 +120,22 @@ class _Reader:
     def _app(self, table: dict[str, object]) -> model.App:
         where = ("app",)
         self._only(table, where, APP_KEYS)
+        shown = self._get(table, where, "base", str, base.DESKTOP)
+        strict = shown == base.STRICT
+        libraries = self._get(table, where, "libraries", str, base.CLOSURE if strict else base.SYSTEM)
         return model.App(
             id=self._app_id(self._get(table, where, "id", str)),
             name=self._human(table, where, "name", text.MAX_NAME),
             version=self._human(table, where, "version", text.MAX_VERSION),
             serial=self._serial(self._get(table, where, "serial", int)),
             command=self._command(self._get(table, where, "command", list)),
-            interface=self._interface(self._get(table, where, "interface", str)),
+            interface=self._choice("interface", self._get(table, where, "interface", str), INTERFACES),
             aliases=self._aliases(self._get(table, where, "aliases", list, [])),
             packages=self._packages(self._get(table, where, "packages", dict, {})),
+            base=self._choice("base", shown, base.BASES),
+            libraries=self._choice("libraries", libraries, base.LIBRARIES if strict else base.LIBRARIES[:1]),
+            extras=self._extras(self._get(table, where, "extras", list, []), strict=strict),
+            proc=self._proc(self._get(table, where, "proc", bool, True), shown),
         )
 
     def _app_id(self, value: str) -> str:
@@ -148,9 +157,31 @@ class _Reader:
             raise self._error("bad-value", "`serial` must be greater than 0 and less than 2^63", ("app", "serial"))
         return value
 
-    def _interface(self, value: str) -> str:
-        if value not in INTERFACES:
-            raise self._error("bad-value", f"`interface` must be {_listed(INTERFACES, 'or')}", ("app", "interface"))
+    def _choice(self, key: str, value: str, values: tuple[str, ...]) -> str:
+        if value not in values:
+            only = f' with any base but `"{base.STRICT}"`' if key == "libraries" and len(values) == 1 else ""
+            raise self._error("bad-value", f"`{key}` must be {_listed(values, 'or')}{only}", ("app", key))
+        return value
+
+    def _extras(self, value: list[object], *, strict: bool) -> tuple[str, ...]:
+        where = ("app", "extras")
+        names = self._strings(value, where)
+        if names and not strict:
+            said = f'`extras` needs `base = "{base.STRICT}"`: the others show all there is'
+            raise self._error("bad-value", said, where)
+        if len(names) > MAX_EXTRAS or len(set(names)) != len(names):
+            raise self._error("bad-value", f"`extras` must hold at most {MAX_EXTRAS} different names", where)
+        for name in names:
+            path = "/" in name
+            if not name or len(name) > MAX_WORD or paths.printable(name) != name or (path and _bad_file(name)):
+                rule = "the name of a library, or an absolute path as `command` begins with"
+                shown = paths.printable(name[:80])
+                raise self._error("bad-value", f"`{shown}` cannot be one of `extras`: it must be {rule}", where)
+        return names
+
+    def _proc(self, value: bool, shown: str) -> bool:
+        if not value and shown == base.DESKTOP:
+            raise self._error("bad-value", f'`proc = false` needs a base below `"{base.DESKTOP}"`', ("app", "proc"))
         return value
 
     def _command(self, value: list[object]) -> tuple[str, ...]:
@@ -163,12 +194,11 @@ class _Reader:
                 rule = f"is longer than {MAX_WORD} characters or holds one that cannot be shown"
                 raise self._error("bad-command", f"string {number} of `command` {rule}", where)
         program = words[0]
-        steps = program.split("/")[1:]
-        if not program.startswith("/") or not all(steps) or {".", ".."} & set(steps) or "=" in program:
+        if _bad_file(program) == "form" or "=" in program:
             rule = "an absolute path without `//`, `.`, `..` and `=`"
             said = f"`{program[:80]}` is not a program: the first string must be {rule}"
             raise self._error("bad-command", said, where)
-        if any(paths.inside(program, root) for root in paths.REFUSED_ROOTS):
+        if _bad_file(program):
             said = f"`{program[:80]}` lies where no program may be: under {_listed(paths.REFUSED_ROOTS, 'or')}"
             raise self._error("bad-command", said, where)
         return words
@@ -297,6 +327,15 @@ class _Reader:
         at = line or locate.line(self._text, where)
         subject = f"{self._file}:{at}  {locate.key_path(where)}".rstrip()
         return errors.ManifestError(code, message, subject=subject, hint=hint)
+
+
+def _bad_file(path: str) -> str:
+    """What is wrong with the path of a program or library: its ``form``, its ``place``, or nothing."""
+    steps = path.split("/")[1:]
+    if not path.startswith("/") or not all(steps) or {".", ".."} & set(steps):
+        return "form"
+    refused = any(paths.inside(path, root) for root in paths.REFUSED_ROOTS)
+    return "place" if refused and not path.startswith(f"{paths.CURRENT_SYSTEM}/") else ""
 
 
 def _items(value: object) -> list[object]:

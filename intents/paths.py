@@ -23,6 +23,10 @@ REFUSED_ROOTS = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/run", "/var/tmp"
 # What the base already gives, or what a bind would replace under the running sandbox.
 SYSTEM_ROOTS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/etc")
 
+# Where some distributions keep every program and library, and the link to the one that is in use.
+STORES = ("/nix/store", "/gnu/store")
+CURRENT_SYSTEM = "/run/current-system"
+
 MAX_PLACE = 1024
 MAX_COMPONENT = 255
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 LAYERS = {
     "intents": (
         "errors plan syscalls catalogue",
-        "paths",
-        "text keys locate",
+        "paths elf",
+        "text keys locate linker",
         "sandbox facts",
         "model",
         "scopes reach",
@@ -42,7 +42,7 @@ LAYERS = {
         "relay",
         "launch",
         "state",
-        "wayland bus guards history programs userdirs mounts",
+        "wayland bus closure guards history programs userdirs mounts",
         "displays",
         "services",
         "journal catalog host plans doctor_proxy",

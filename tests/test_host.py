@@ -128,7 +128,8 @@ def test_the_system_is_described_as_it_is(home: pathlib.Path) -> None:
         assert entry.kind == ("link" if entry.target else "dir" if os.path.isdir(entry.path) else "file")
         if entry.kind == "link" and entry in seen.etc:
             assert seen.path(entry.path) is not None
-    assert {entry.path for entry in seen.system} == {name for name in host.SYSTEM if os.path.lexists(name)}
+    there = {name for name in host.SYSTEM if os.path.lexists(name)} | {n for n in host.LINKS if os.path.islink(n)}
+    assert {entry.path for entry in seen.system} == there
     for telling in ("/etc/machine-id", "/etc/hostname", "/etc/passwd", "/etc/shadow", "/etc"):
         assert telling not in {entry.path for entry in seen.etc}
 

@@ -102,11 +102,17 @@ FAMILIES: tuple[st.SearchStrategy[model.Scope], ...] = (
 )
 
 
-def vetted(scopes: list[model.Scope], trust: model.Trust = model.Trust.PINNED) -> model.Vetted:
+# (base, libraries), the narrowest first: each shows what the one before it shows, and more.
+BASES = (("strict", "closure"), ("strict", "system"), ("service", "system"), ("desktop", "system"))
+
+
+def vetted(
+    scopes: list[model.Scope], trust: model.Trust = model.Trust.PINNED, base: tuple[str, str] = BASES[-1]
+) -> model.Vetted:
     """A manifest that asks for these scopes, all optional, as i0, i1, …"""
     app = model.App(
         id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app", "--option"),
-        interface="terminal", aliases=(), packages=(),
+        interface="terminal", aliases=(), packages=(), base=base[0], libraries=base[1],
     )  # fmt: skip
     intents = tuple(
         model.Intent(id=f"i{number}", scope=scope, optional=True, reason="To work.", if_denied="Less works.")
@@ -206,6 +212,15 @@ def resolve(tree: Mapping[str, str], path: str) -> tuple[str, str]:
     return done or "/", tree.get(done, "absent") if done else "dir"
 
 
+# What the program needs before it can run, on a machine whose /lib is a directory of its own.
+NEEDED = ("/lib/ld.so", "/usr/lib/a/b.so", "/usr/lib/c.so", "/usr/bin/app", "/etc/ld.so.cache")
+CLOSURE = facts.Closure(
+    entries=(
+        facts.Entry(path="/bin", kind="link", target="usr/bin"),
+        facts.Entry(path="/usr/lib/b.so", kind="link", target="a/b.so"),
+        *(facts.Entry(path=path, kind="file") for path in NEEDED),
+    )
+)
 HOMES = st.sampled_from(["/home/u", "/root", "/usr/home/u", "/srv/a"])
 
 
@@ -249,6 +264,9 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
         put("/run/resolv.conf", "file")
         put("/usr/share/zone", "file")
         put("/opt/drirc", "file")
+    for path in NEEDED:
+        put(path, "file")
+    found |= {*NEEDED}
     tree |= {"/bin": "/usr/bin", "/etc/localtime": "/usr/share/zone", "/etc/resolv.conf": "/run/resolv.conf"}
     tree["/etc/drirc"] = "/opt/drirc"
     return host(tree, home, uid, runtime, directories, tuple(reserved), found, draw(st.sampled_from([0, 7])))
@@ -299,4 +317,6 @@ def host(
         landlock=landlock,
         abstract_sockets=("@/tmp/.X11-unix/X0",),
         env_resets_signals=True,
+        libraries=(facts.Entry(path="/lib", kind="dir"), facts.Entry(path="/usr/lib", kind="dir")),
+        closure=CLOSURE,
     )

@@ -56,10 +56,12 @@ def manifest(
     app_id: str = APP,
     interface: str = "terminal",
     serial: int = 1,
+    **app: object,
 ) -> str:
-    """A manifest of optional intents: id -> scope keys with ``kind``."""
+    """A manifest of optional intents: id -> scope keys with ``kind``. ``app``: more keys of its first table."""
     lines = ["spec = 1", "[app]", f'id = "{app_id}"', 'name = "Example"', 'version = "1"', f"serial = {serial}"]
     lines += [f"command = {json.dumps(list(command))}", f'interface = "{interface}"']
+    lines += [f"{key} = {json.dumps(value)}" for key, value in app.items()]
     for name, scope in (intents or {}).items():
         lines += [f"[intents.{name}]", 'reason = "To work."', "optional = true", 'if_denied = "Less works."']
         lines += [f"{key} = {json.dumps(value)}" for key, value in scope.items()]

@@ -1,0 +1,213 @@
+"""The bases as an app finds them: bash with its libraries alone, without /proc, with musl; and what it tries."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from tests.conftest import must_work
+from tests.real import world
+
+pytestmark = pytest.mark.real
+
+BASH = ["/bin/bash", "--norc", "--noprofile", "-c"]
+# Every object below the root but in /proc and /dev, by the shell alone.
+LIST = "shopt -s globstar dotglob nullglob; cd /; for f in **; do [[ $f == proc/* || $f == dev/* ]] || echo /$f; done"
+C_PROGRAM = """
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(int count, char **names) {
+  for (int at = 1; at < count; at++) {
+    DIR *found = opendir(names[at]);
+    for (struct dirent *each; found && (each = readdir(found));)
+      if (strcmp(each->d_name, ".") && strcmp(each->d_name, "..")) printf("%s/%s\\n", names[at], each->d_name);
+    if (!found) printf("%s: not there\\n", names[at]);
+  }
+  char self[999], *origin = realpath("/proc/self/exe", self);
+  printf("%s\\n", origin ? origin : "no /proc/self/exe");
+}
+"""
+# Without this one the base shows as much as it did before there were others.
+WHOLE = """
+from intents import base
+base._named = lambda app, host: base._system(app, host)
+"""
+
+
+def bash() -> None:
+    must_work(shutil.which("bash"), "bash")
+
+
+def listed(here: world.World, **how: object) -> set[str]:
+    """What bash finds in its sandbox, but for the home, which is the app's own."""
+    found = here.says(LIST, **how).splitlines()
+    home = [str(here.home), *(str(above) for above in here.home.parents)]
+    return {line for line in found if not line.startswith(f"{here.home}/") and line not in home}
+
+
+def test_bash_runs_with_exactly_its_libraries() -> None:
+    bash()
+    with world.world() as here:
+        here.install(world.manifest(BASH, base="strict"))
+        found = listed(here)
+        closure = here.load().host.closure
+    assert closure is not None
+    needed = {entry.path for entry in closure.entries}
+    said = subprocess.run(["/usr/bin/ldd", "/bin/bash"], capture_output=True, text=True, check=True).stdout.split()
+    assert {os.path.realpath(word) for word in said if word.startswith("/")} <= needed
+    above = {str(directory) for path in needed for directory in pathlib.PurePath(path).parents} - {"/"}
+    uid = os.geteuid()
+    made = {"/etc", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/proc", "/dev", "/tmp", "/run", "/run/user"}
+    assert found == needed | above | made | {f"/run/user/{uid}"}
+
+
+def test_what_strict_does_not_show_is_not_there() -> None:
+    bash()
+    tries = "for f in /usr/bin/env /usr/bin/* /bin/ls /usr/share /usr/lib/*/libz.so* /etc/hostname /var /opt; do "
+    tries += "[[ -e $f ]] && echo $f; done; mapfile -t lines </etc/passwd; echo ${#lines[@]}"
+    with world.world() as here:
+        here.install(world.manifest(BASH, base="strict"))
+        real = os.path.realpath("/bin/bash")
+        assert here.says(tries).split() == [real, "2"]
+        assert here.says("echo ${LANG-no} ${TZ-no}", environ={"LANG": "C.UTF-8", "TZ": "UTC"}) == "no no\n"
+        assert "/usr/bin/env" in here.says(tries, removed=WHOLE)
+
+
+def test_proc_is_a_link_to_the_program_alone() -> None:
+    bash()
+    with world.world() as here:
+        here.install(world.manifest(BASH, base="strict", proc=False))
+        said = here.says("echo /proc/* /proc/self/*; [[ -L /proc/self/exe ]] && /proc/self/exe -c 'echo again'")
+        assert said == "/proc/self /proc/self/exe\nagain\n"
+        here.install(world.manifest(["/bin/sh", "-c"], base="service", proc=False, serial=2))
+        assert here.says("ls -1 /proc /proc/self; readlink /proc/self/exe").split() == [
+            "/proc:", "self", "/proc/self:", "exe", os.path.realpath("/bin/sh"),
+        ]  # fmt: skip
+
+
+def test_with_the_systems_libraries_there_are_no_programs() -> None:
+    bash()
+    with world.world() as here:
+        here.install(world.manifest(BASH, base="strict", libraries="system"))
+        assert here.says("shopt -s nullglob; echo /usr/bin/*").split() == [os.path.realpath("/bin/bash")]
+        host = sorted(name for name in os.listdir("/usr/lib") if not name.startswith("."))
+        assert here.says("cd /usr/lib; printf '%s\\n' *").splitlines() == host
+        assert not {"/etc/localtime", "/etc/fonts", "/usr/share", "/var"} & listed(here)
+
+
+def test_a_service_has_programs_and_nothing_of_a_desktop() -> None:
+    with world.world() as here:
+        here.install(world.manifest(["/bin/sh", "-c"], base="service"))
+        said = here.says("ls -d /etc/* /var/*; env", environ={"TZ": "UTC", "XDG_CURRENT_DESKTOP": "x", "FOO": "y"})
+    assert "/etc/localtime" in said or "/etc/timezone" in said
+    assert "TZ=UTC" in said and "/var/tmp" in said
+    assert not [name for name in ("/etc/fonts", "/etc/gtk-3.0", "/etc/xdg", "XDG_CURRENT", "FOO") if name in said]
+
+
+def compile_musl(*arguments: str) -> None:
+    """Run the compiler for musl: on a system of musl's, the compiler."""
+    found = shutil.which("musl-gcc") or (shutil.which("gcc") if os.path.exists("/etc/alpine-release") else None)
+    must_work(found, "musl-gcc")
+    subprocess.run([found or "", *arguments], check=True)
+
+
+def musl(here: world.World, *options: str) -> str:
+    """A dynamically linked program of musl's, built below the home."""
+    source, program = here.base / "app.c", here.base / "app"
+    source.write_text(C_PROGRAM)
+    compile_musl("-o", str(program), str(source), *options)
+    return str(program)
+
+
+def test_a_musl_program_runs_with_musl_alone() -> None:
+    with world.world() as here:
+        program = musl(here)
+        linker = next(iter(pathlib.Path("/lib").glob("ld-musl-*.so.1")))
+        here.install(world.manifest([program], base="strict"))
+        found = here.says("/lib", "/lib64", "/usr/share").splitlines()
+        assert f"/lib/{linker.name}" in found
+        assert not [name for name in found if "libc.so.6" in name or "-linux-gnu" in name]
+        assert found[-3:] == ["/lib64: not there", "/usr/share: not there", program]
+        here.install(world.manifest([program], base="strict", proc=False, serial=2))
+        assert here.says("/proc", "/proc/self") == f"/proc/self\n/proc/self/exe\n{program}\n"
+
+
+def test_a_library_in_the_users_own_directory_is_not_shown_unasked() -> None:
+    """Its search path leads into the home, where the app, or whoever, may have put something."""
+    with world.world() as here:
+        own = here.home / "libs"
+        own.mkdir()
+        (here.base / "own.c").write_text("int own(void) { return 7; }")
+        library = own / "libown.so"
+        compile_musl("-shared", "-fPIC", "-o", str(library), str(here.base / "own.c"))
+        program = musl(here, f"-L{own}", "-Wl,--no-as-needed", "-lown", f"-Wl,-rpath,{own}")
+        asked = {"libs": {"kind": "path", "place": "home/libs", "access": "read"}}
+        here.install(world.manifest([program], asked, base="strict"))
+        done = here.start("/")
+        assert (done.returncode, b"[library-missing]" in done.stderr) == (127, True), done.stderr
+        here.decide("libs")
+        assert here.says("/lib", str(own)).splitlines()[-2:] == [str(library), program]
+        # Planted in its place: a link to a library that is none of its own.
+        library.unlink()
+        library.symlink_to(os.path.realpath("/lib64/ld-linux-x86-64.so.2"))
+        assert b"ld-linux" not in here.start("/lib", "/usr/lib", "/lib64").stdout
+        closure = here.load().host.closure
+        assert closure is not None and not [entry for entry in closure.entries if "ld-linux" in entry.path]
+
+
+def test_an_app_that_may_change_what_it_is_made_from_does_not_start() -> None:
+    with world.world() as here:
+        program = musl(here)
+        place = here.home / "bin"
+        place.mkdir()
+        shutil.copy(program, place / "app")
+        asked = {"bin": {"kind": "path", "place": "home/bin", "access": "write"}}
+        here.install(world.manifest([str(place / "app")], asked, base="strict"))
+        assert here.start("/").returncode == 0
+        here.decide("bin")
+        done = here.start("/")
+        assert (done.returncode, b"[path-refused]" in done.stderr) == (126, True), done.stderr
+
+
+def test_a_plan_is_over_when_a_library_changes() -> None:
+    """A second start takes the stored plan; after an upgrade of the program's library it does not."""
+    with world.world() as here:
+        program = musl(here)
+        here.install(world.manifest([program], base="strict"))
+        assert here.says("/lib")
+        plans = list(pathlib.Path(here.places.state).glob("plans/**/*"))
+        before = {path: path.stat().st_mtime_ns for path in plans if path.is_file()}
+        assert here.says("/lib") and before
+        assert before == {path: path.stat().st_mtime_ns for path in before}
+        os.utime(program)
+        assert here.says("/lib")
+        assert before != {path: path.stat().st_mtime_ns for path in before if path.exists()}
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x7fELF\2\1\1" + bytes(80), b"#!/no/such/shell\n", b"text"], ids=["damaged", "script", "text"]
+)
+def test_what_cannot_start_is_said_before_it_is_tried(content: bytes) -> None:
+    with world.world() as here:
+        program = here.home / "app"
+        program.write_bytes(content)
+        program.chmod(0o755)
+        here.install(world.manifest([str(program)], base="strict"))
+        done = here.start()
+    assert (done.returncode, b"[program-unsuitable]" in done.stderr) == (127, True), done.stderr
+
+
+def test_a_script_brings_its_shell() -> None:
+    with world.world() as here:
+        script = here.home / "app"
+        script.write_text('#!/bin/sh\necho "$1" /usr/bin/*\nls\n')
+        script.chmod(0o755)
+        here.install(world.manifest([str(script)], base="strict"))
+        done = here.start("hello")
+        shells = {os.path.realpath("/bin/sh"), f"{os.path.realpath('/bin')}/sh"}
+    assert (done.stdout.decode().split()[0], {*done.stdout.decode().split()[1:]}) == ("hello", shells)
+    assert done.returncode == 127
