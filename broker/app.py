@@ -1,5 +1,6 @@
 """One app as it stands now: its manifest read and verified once, the host looked at once (SPEC §2)."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,10 +64,11 @@ class App:
         )
 
 
-def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool = False) -> App:
+def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool = False, files: str = "") -> App:
     """Find, read and verify what ``name`` means, and look at the host for it.
 
-    typed: whether standard input is a terminal; unsigned: ``--unsigned``. Raises CatalogError, ManifestError,
+    typed: whether standard input is a terminal; unsigned: ``--unsigned``; files: ``--read`` or ``--write``,
+    which count instead of what the manifest says of files on the command line. Raises CatalogError, ManifestError,
     SignatureError, HostError.
     """
     places = state.places(environ, os.geteuid())
@@ -76,6 +78,8 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
     found = catalog.choose(candidates, typed=typed, wayland=bool(displays.wayland_socket(environ)))
     manifest = parse.parse(found.body, file=found.path)
     catalog.check_id(found, manifest)
+    if files:
+        manifest = dataclasses.replace(manifest, app=dataclasses.replace(manifest.app, files=files))
     key = _verify(found)
     looked = host.look(manifest, environ, places)
     return App(

@@ -133,8 +133,9 @@ _COMMANDS: tuple[Command, ...] = (
     (
         "show",
         "show what an app may do, why, and for how long",
-        "{app, name, version, aliases, manifest, serial, command, lineage, trust, fingerprint, last_used, unanswered,"
-        f" unreadable, pin: {_PIN}, trouble and would_not_start: {_ERROR}, running: {_RUNNING}, unused: [{_DECISION}],"
+        "{app, name, version, aliases, manifest, serial, command, files, lineage, trust, fingerprint, last_used,"
+        f" unanswered, unreadable, pin: {_PIN}, trouble and would_not_start: {_ERROR}, running: {_RUNNING},"
+        f" unused: [{_DECISION}],"
         " together: [sentence],"
         " intents: [{intent, scope, optional, state, because, granted, denied, open, risk, allows, notes, withheld,"
         f" reason, if_denied, decisions: [{_DECISION}]}}]}}; state is allowed, partly, denied or open",

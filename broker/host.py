@@ -38,7 +38,7 @@ ETC = (
 RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 PATIENCE = 5.0  # seconds for a bus on a busy machine
-_WHAT = ("path", "place", "display", "bus", "socket", "nodes")
+_WHAT = ("path", "place", "display", "bus", "socket", "nodes", "mounts")
 EVERYTHING = (
     *(facts.Need(what="display", name=name) for name in ("wayland", "x11")),
     *(facts.Need(what="bus", name=name) for name in ("session", "system")),
@@ -67,6 +67,8 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     Raises HostError ``unsafe-account``.
     """
     needs = {need for intent in manifest.intents for need in intent.scope.needs()}
+    if manifest.app.files:
+        needs.add(facts.Need(what="mounts", name=mounts.TABLE))
     looked = _look(needs, manifest.app.command[0], manifest.app.id, environ, kept)
     return _with_closure(looked, manifest.app, environ) if manifest.app.base == base.STRICT else looked
 
@@ -79,7 +81,7 @@ def _look(
     account = _account(watch, kept)
     runtime = os.path.dirname(kept.runtime)
     directories = _directories(watch, account, kept)
-    table = _mounts(watch) if wanted["place"] else ()
+    table = _mounts(watch) if wanted["place"] or wanted["mounts"] else ()
     reserved = _canonical(watch, kept, table)
     etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
     places = (paths.parse_place(text).resolve(dict(directories)) for text in wanted["place"])

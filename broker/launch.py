@@ -1,8 +1,8 @@
 """The executor: reads a plan, checks that it still holds, opens what it names and becomes bubblewrap (SPEC §10).
 
 The only way anything is launched, warm or cold. Imports little, because it is most of what a warm start costs:
-``companions`` only where there are any, ``relay`` only on a terminal, ``ctypes`` only for Landlock, ``time`` only for
-plans that end, errors only to raise.
+``companions`` only where there are any, ``named`` only where an argument may name a file, ``relay`` only on a terminal,
+``ctypes`` only for Landlock, ``time`` only for plans that end, errors only to raise.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -10,6 +10,10 @@ import fcntl
 import os
 
 from intents import plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Sections = dict[str, tuple[bytes, ...]]
 
@@ -107,16 +111,20 @@ def _before(wall: bytes, boottime: bytes) -> bool:
     return time.time() < int(wall) and (not boottime or time.clock_gettime(_CLOCK_BOOTTIME) < int(boottime))
 
 
-def execute(sections: Sections, arguments: "list[bytes]") -> int:
+def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], None]", *, wanted: bytes = b"") -> int:
     """Launch; returns only on a terminal, with the status to exit with. Raises HostError, and then nothing was started.
 
-    arguments: what the user wrote after the app's name.
+    arguments: what the user wrote after the app's name; say: takes a line for standard error; wanted: ``read`` or
+    ``write``, where the user says what the app may do with files that are named there.
     """
-    names = sections["settings"]
-    settings = dict(zip(names[::2], names[1::2], strict=True))
+    settings = plan.settings(sections)
     check_descriptors()
     _forget_inherited()
     _reset()
+    if any(word[:5] == b"file:" or os.path.lexists(word) for word in arguments):
+        from broker import named
+
+        sections, arguments = named.give(sections, arguments, wanted, _walk, say)
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
     sockets = settings[b"run"] + b"/%d" % os.getpid()
     # First, because it takes the longest: it gets ready while the rest is prepared.
@@ -148,6 +156,11 @@ def execute(sections: Sections, arguments: "list[bytes]") -> int:
 
     if not terminal:
         start()
+    return _relayed(start)
+
+
+def _relayed(start: "Callable[[], None]") -> int:
+    """Stay as the relay between the user's terminal and the app's own; the app's exit status."""
     from broker import relay
 
     status = relay.run(start)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
     from broker import prompts
 
-USAGE = """usage: intent-run [--unsigned] APP [ARGUMENT ...]
+USAGE = """usage: intent-run [--unsigned] [--read | --write] APP [ARGUMENT ...]
 
 Start APP, an app id, an alias or a manifest file, with the permissions you granted it and nothing else.
-Everything after APP belongs to the app.
+Everything after APP belongs to the app. An app that takes files gets those named there, for this run.
 
+  --read       let it read the files named on its command line, and no more, whatever its manifest says
+  --write      let it read and change them
   --unsigned   start a manifest that nobody vouches for: nothing of it outlives the session
   --version    print the version and exit
   --help       print this and exit
@@ -29,23 +31,28 @@ failed, 126 refused or nobody to ask, 127 manifest or program not found, 2 usage
 """
 
 
+FILES = frozenset({b"--read", b"--write"})
+
+
 def main() -> int:
     """The command; its exit status, which is the app's own on a terminal. Elsewhere it becomes bubblewrap."""
     words = [os.fsencode(word) for word in sys.argv[1:]]
     options: set[bytes] = set()
     while words and words[0].startswith(b"--"):
         options.add(words.pop(0))
-    known = {b"--unsigned", b"--describe", b"--host-facts"}
+    known = {b"--unsigned", b"--describe", b"--host-facts", *FILES}
     if options & {b"--help", b"--version"}:
         return _tell(options)
-    if not words or words[0].startswith(b"-") or options - known:
+    if not words or words[0].startswith(b"-") or options - known or options >= FILES:
         _say(USAGE)
         return 2
     name, arguments = os.fsdecode(words[0]), words[1:]
-    if not options:
+    if options <= FILES:
         sections = launch.read(_plan(name)) if _plan(name) else None
-        if sections is not None and launch.holds(sections["guards"]):
-            return _guarded(lambda: _warm(sections, name, arguments))
+        # What a manifest says nothing of was not looked at when the plan was made.
+        known_files = sections is not None and (not options or b"closed" in sections["named"])
+        if sections is not None and known_files and launch.holds(sections["guards"]):
+            return _guarded(lambda: _warm(sections, name, arguments, options))
     return _guarded(lambda: _cold(name, arguments, options))
 
 
@@ -69,14 +76,19 @@ def _plan(name: str) -> str:
     return f"{base}/intents/plans/{name}.{'tty' if os.isatty(0) else 'pipe'}"
 
 
-def _warm(sections: launch.Sections, name: str, arguments: "list[bytes]") -> int:
+def _warm(sections: launch.Sections, name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
     """Launch by a plan whose guards hold; anew where a place is no longer what it was a moment ago."""
     try:
-        return launch.execute(sections, arguments)
+        return launch.execute(sections, arguments, _note, wanted=_wanted(options))
     except Exception as error:
         if getattr(error, "code", "") not in ("place-missing", "path-changed"):
             raise
-    return _cold(name, arguments, set())
+    return _cold(name, arguments, options)
+
+
+def _wanted(options: "set[bytes]") -> bytes:
+    """What the user says of files on the command line: ``read``, ``write`` or nothing."""
+    return b"".join(options & FILES)[2:]
 
 
 def _guarded(work: "Callable[[], int]") -> int:
@@ -108,6 +120,10 @@ def _say(text: str) -> None:
         return
 
 
+def _note(line: str) -> None:
+    _say(f"intent-run: {line}\n")
+
+
 def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
     import signal
 
@@ -134,9 +150,10 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
         arguments,
         os.environ,
         whom,
-        lambda line: _say(f"intent-run: {line}\n"),
+        _note,
         typed=os.isatty(0),
         unsigned=b"--unsigned" in options,
+        files=_wanted(options).decode(),
     )
 
 

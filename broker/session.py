@@ -20,20 +20,22 @@ def start(
     *,
     typed: bool,
     unsigned: bool = False,
+    files: str = "",
 ) -> int:
     """Launch what ``name`` means; returns only on a terminal, with the app's exit status.
 
     whom: who can be asked, if anybody; called only when there is a question. say: takes one line for standard error.
+    files: ``read`` or ``write``, where the user says what the app may do with files named on its command line.
     Raises every kind of IntentError, and then nothing was started.
     """
-    app = apps.load(name, environ, typed=typed, unsigned=unsigned)
+    app = apps.load(name, environ, typed=typed, unsigned=unsigned, files=files)
     programs.check_bwrap(app.host.bwrap)
     state.ensure(app.places)
     now = state.clock(app.places)
     answered = _ask(app, now, whom, say)
-    # Who leaves `--unsigned` out must not get what was compiled with it.
-    path = "" if unsigned else plans.file(app.places, name, typed=typed)
-    return launch.execute(_compile(app, now, answered, path, say), arguments)
+    # Who leaves `--unsigned`, `--read` or `--write` out must not get what was compiled with it.
+    path = "" if unsigned or files else plans.file(app.places, name, typed=typed)
+    return launch.execute(_compile(app, now, answered, path, say), arguments, say, wanted=files.encode())
 
 
 def _ask(
@@ -172,7 +174,8 @@ def _notices(delta: model.Delta, compiled: compiler.Compiled, host: facts.HostFa
 
 
 def _settings(app: apps.App) -> dict[str, str]:
-    return {"run": runs.directory(app.places), "stamp": runs.stamp(app.places, app.manifest.app.id)}
+    about = app.manifest.app
+    return {"run": runs.directory(app.places), "stamp": runs.stamp(app.places, about.id), "name": about.name}
 
 
 def _decision_guards(app: apps.App, delta: model.Delta, now: model.Clock, head: str) -> list[tuple[str, str, str]]:

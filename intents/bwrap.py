@@ -60,6 +60,7 @@ def plan_bytes(
         "terminal": "1" if box.terminal else "0",
         "signals": "1" if host.env_resets_signals and _shows(box, "/usr/bin/env") else "0",
         "seccomp": box.seccomp.hex(),
+        "files": box.named.access if box.named else "",
         **settings,
     }
     own = f"{host.apps}/{box.app_id}-{box.lineage}"
@@ -70,6 +71,7 @@ def plan_bytes(
         "links": [part for op in box.links for part in (f"{own}/{op.directory}", op.below, op.target)],
         "companions": [part for op in companions for part in _record(op)],
         "binds": [part for bind in built.binds for part in bind],
+        "named": [part for row in _named(box) for part in row],
         "passed": [op.name for op in box.passed],
         "args": [arg for group in built.args for arg in group],
         "command": list(box.command),
@@ -131,6 +133,23 @@ def _build(box: sandbox.Sandbox, host: facts.HostFacts) -> _Plan:
     built.add(sandbox.BASE, "=--chdir", f"d{host.account.home}")
     built.add(sandbox.BASE, "=--seccomp", "c")
     return built
+
+
+def _named(box: sandbox.Sandbox) -> list[tuple[str, str, str]]:
+    """What settles which files of a command line are given, and where: (word, path, source) rows.
+
+    The words are those of ``named.py``, and of what is mounted: ``read``, ``write``, ``memory``, ``other``.
+    """
+    rows = [(word, start, "") for word, start in box.named.rules] if box.named else []
+    for mount in box.mounts:
+        match mount:
+            case sandbox.Bind():
+                rows.append((mount.access, mount.dest, mount.source))
+            case sandbox.Directory() | sandbox.Tmpfs(mask=False):
+                rows.append(("memory", mount.dest, ""))
+            case _:
+                rows.append(("other", mount.dest, ""))
+    return rows
 
 
 def _namespaces(box: sandbox.Sandbox) -> list[tuple[str, tuple[str, ...]]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from intents import base, errors, facts, model, paths, risk, sandbox, seccomp
+from intents import base, errors, facts, model, named, paths, risk, sandbox, seccomp
 from intents.kinds import network, path
 
 # With these of the host's namespaces shared, abstract sockets or signals reach outside unless Landlock closes them.
@@ -164,6 +164,7 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         make=tuple(sorted((op for op in ops if isinstance(op, sandbox.HostDirectory)), key=lambda op: op.path)),
         terminal=app.interface == "terminal",
         command=app.command,
+        named=named.files(app, host),
     )
 
 

@@ -50,7 +50,8 @@ class Need:
     """One thing that has to be looked at on a host before a scope can be judged and compiled (``model.Scope.needs``).
 
     what: ``path`` (name: an absolute path), ``place`` (as a manifest writes it), ``display`` (wayland or x11), ``bus``
-    (session or system), ``socket`` (a name in ``broker/services.py``), ``nodes`` (a glob below /dev).
+    (session or system), ``socket`` (a name in ``broker/services.py``), ``nodes`` (a glob below /dev), ``mounts`` (the
+    kernel's table of them).
     """
 
     what: str

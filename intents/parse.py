@@ -29,9 +29,10 @@ MAX_WORD = 1024  # characters
 MAX_EXTRAS = 64
 PACKAGE_MANAGERS = ("apk", "apt", "dnf", "pacman")
 INTERFACES = ("terminal", "window")
+FILES = ("read", "write")
 
 BASE_KEYS = ("base", "libraries", "extras", "proc")
-APP_KEYS = ("id", "name", "version", "serial", "command", "interface", "aliases", "packages", *BASE_KEYS)
+APP_KEYS = ("id", "name", "version", "serial", "command", "interface", "aliases", "packages", "files", *BASE_KEYS)
 INTENT_KEYS = ("kind", "optional", "reason", "if_denied")
 
 # Names of the desktop's own parts: an app under one of them would be taken for it, by people and by bus policies.
@@ -136,6 +137,7 @@ class _Reader:
             libraries=self._choice("libraries", libraries, base.LIBRARIES if strict else base.LIBRARIES[:1]),
             extras=self._extras(self._get(table, where, "extras", list, []), strict=strict),
             proc=self._proc(self._get(table, where, "proc", bool, True), shown),
+            files=self._choice("files", self._get(table, where, "files", str), FILES) if "files" in table else "",
         )
 
     def _app_id(self, value: str) -> str:

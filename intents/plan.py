@@ -5,7 +5,7 @@ A header line with the length of each section, then the sections, each a run of 
 
 MAGIC = b"intent-plan/1"
 LIMIT = 1 << 20
-SECTIONS = ("guards", "settings", "make", "links", "companions", "files", "binds", "passed", "args", "command")
+SECTIONS = ("guards", "settings", "make", "links", "companions", "files", "binds", "named", "passed", "args", "command")
 
 
 def encode(sections: dict[str, tuple[bytes, ...]]) -> bytes:
@@ -35,3 +35,9 @@ def decode(data: bytes) -> "dict[str, tuple[bytes, ...]] | None":
             return None
         sections[name] = tuple(part[:-1].split(b"\0")) if part else ()
     return None if body else sections
+
+
+def settings(sections: dict[str, tuple[bytes, ...]]) -> dict[bytes, bytes]:
+    """The settings by their names."""
+    items = sections["settings"]
+    return dict(zip(items[::2], items[1::2], strict=True))

@@ -236,7 +236,22 @@ class Persist:
         return f"own directory {self.dest}"
 
 
-Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion | Persist
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedFiles:
+    """Files that the user names on the command line are given, each launch its own (SPEC §9.7).
+
+    access: how, where the user says nothing else; rules: (word, beginning of a path), see ``named.py``.
+    """
+
+    access: Access
+    rules: tuple[tuple[str, str], ...]
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"{self.access} the files named on its command line"
+
+
+Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion | Persist | NamedFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,12 +274,14 @@ class Sandbox:
     make: tuple[HostDirectory, ...]  # parents before children
     terminal: bool  # interface = "terminal": ends with whoever started it
     command: tuple[str, ...]
+    named: NamedFiles | None = None
 
     @property
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
         given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules, *self.companions)
-        return (*self.mounts, *self.links, *self.make, *given, *self.env, *self.passed)
+        named = (self.named,) if self.named else ()
+        return (*self.mounts, *self.links, *self.make, *named, *given, *self.env, *self.passed)
 
     def share(self, namespace: str) -> Share | None:
         """The namespace of the host that is shared under that name."""

@@ -60,6 +60,8 @@ def _filter(box: sandbox.Sandbox) -> list[Option]:
 def _launch(box: sandbox.Sandbox) -> list[Option]:
     done = [Option(part=LAUNCH, words=(made.describe(),), because=made.because) for made in box.make]
     done += [Option(part=LAUNCH, words=(link.describe(),), because=link.because) for link in box.links]
+    if box.named:
+        done.append(Option(part=LAUNCH, words=(box.named.describe(),), because=box.named.because))
     # The network is an option of bubblewrap's; of the others, bubblewrap is only not told to make them new.
     shared = (share for share in box.shares if share.namespace != "network")
     done += [Option(part=LAUNCH, words=(share.describe(),), because=share.because) for share in shared]

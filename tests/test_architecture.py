@@ -26,7 +26,7 @@ LAYERS = {
             "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
         ),
         "kinds",
-        "sign seccomp base",
+        "sign seccomp base named",
         "diff trust parse risk",
         "flatpak.permission",
         "flatpak.rows",
@@ -39,7 +39,7 @@ LAYERS = {
     ),
     "broker": (
         "monitor user_terminal companions",
-        "relay",
+        "relay named",
         "launch",
         "state",
         "wayland bus closure guards history programs userdirs mounts",
@@ -83,9 +83,10 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.user_terminal": (_BARE_STDLIB, set()),
     "broker.relay": (_BARE_STDLIB | {"broker.monitor", "broker.user_terminal"}, {"intents.errors"}),
     "broker.companions": (_BARE_STDLIB, {"intents.errors"}),
+    "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},
-        {"_socket", "ctypes", "time", "broker.companions", "broker.relay", "intents.errors"},
+        {"_socket", "ctypes", "time", "broker.companions", "broker.named", "broker.relay", "intents.errors"},
     ),
     "broker.run": (_BARE_STDLIB | {"pwd", "intents.plan", "broker.launch"}, {"*"}),
 }

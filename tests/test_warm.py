@@ -60,7 +60,8 @@ RELAY = {"broker.relay", "broker.monitor", "broker.user_terminal"}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A launch. intent: what the app has; ours: our modules beside OURS; standard: the library's, besides what an
-    interpreter loads anyway; programs: what it starts, in order; processes: how many it makes before it is bwrap."""
+    interpreter loads anyway; programs: what it starts, in order; processes: how many it makes before it is bwrap;
+    files: what it does with a file that is named to it; words: its arguments."""
 
     intent: Mapping[str, object] | None = None
     span: model.Lifespan = model.Lifespan.FOREVER
@@ -69,6 +70,8 @@ class Case:
     standard: str = "os, _signal, fcntl, pwd"
     programs: tuple[str, ...] = ("intent-run", "bwrap", "true")
     processes: int = 0
+    files: str = ""
+    words: tuple[str, ...] = ()
 
 
 CASES = {
@@ -81,6 +84,8 @@ CASES = {
         programs=("intent-run", "xdg-dbus-proxy", "bwrap", "true"),
         processes=1,
     ),
+    "arguments": Case(words=("--option", "no file")),
+    "named file": Case(files="write", words=("/etc/hosts",), ours=frozenset({"broker.named"})),
     "terminal": Case(
         terminal=True,
         ours=frozenset(RELAY),
@@ -113,7 +118,8 @@ class Launch:
         self.world, self.case = here, case
         self.report = here.base / "modules"
         (here.home / "Notes").mkdir()
-        here.install(world.manifest(["/bin/true"], {"it": case.intent} if case.intent else {}))
+        about = {"files": case.files} if case.files else {}
+        here.install(world.manifest(["/bin/true"], {"it": case.intent} if case.intent else {}, **about))
         if case.intent:
             here.decide(span=case.span)
         self.start(extra=f"from broker import state\nstate._home = lambda euid: {str(here.home)!r}")
@@ -121,6 +127,10 @@ class Launch:
         sections = launch.read(self.plan)
         assert sections is not None, "no plan"
         self.scoped = b"1" in dict(zip(sections["settings"][::2], sections["settings"][1::2], strict=True))[b"scoped"]
+
+    @property
+    def words(self) -> list[str]:
+        return [world.APP, *self.case.words]
 
     @property
     def plan(self) -> str:
@@ -137,7 +147,7 @@ class Launch:
         master, slave = os.openpty() if self.case.terminal else (-1, os.open(os.devnull, os.O_RDWR))
         try:
             done = subprocess.run(
-                ["setsid", *(["--ctty"] if self.case.terminal else []), "--wait", *before, launcher, world.APP],
+                ["setsid", *(["--ctty"] if self.case.terminal else []), "--wait", *before, launcher, *self.words],
                 env=self.world.environ,
                 stdin=slave,
                 stdout=slave,

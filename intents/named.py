@@ -1,0 +1,34 @@
+"""Files that the user names on the command line: which may be given, and which only to be read (SPEC §9.7).
+
+Takes host facts and gives rules as data. The executor applies them at each launch (``broker/named.py``), because a plan
+is older than the arguments of the launches that use it.
+"""
+
+from intents import catalogue, facts, model, paths, sandbox
+
+# Everybody can write there, so that there only the user's own files are given; other programs keep what is handed to
+# an app there. Of the running system's directories it holds no more than media that are mounted by hand.
+_SHARED = ("/tmp", "/var/tmp")
+_MEDIA = "/run/media"
+
+
+def files(app: model.App, host: facts.HostFacts) -> sandbox.NamedFiles | None:
+    """What ``app`` takes on its command line on this host; None where it takes no files."""
+    return sandbox.NamedFiles(access=sandbox.Access(app.files), rules=_rules(host)) if app.files else None
+
+
+def _rules(host: facts.HostFacts) -> tuple[tuple[str, str], ...]:
+    """(word, beginning of a path) pairs; of two words about the same thing the longer beginning counts.
+
+    ``closed``: nothing is given, but what is ``open``; ``own``: only what belongs to the user; ``kept``: nothing to be
+    changed; ``guarded``: to be changed only when the user says so, but what is ``free``.
+    """
+    home = host.account.home
+    closed = [*(root for root in paths.REFUSED_ROOTS if root not in _SHARED), *host.reserved, *host.kernel]
+    closed += [each for each in (host.runtime_dir, f"{home}/.granted") if each]
+    guarded = [root for root in catalogue.PROGRAMS if root != home]
+    guarded += [host.directory("xdg-config") or f"{home}/.config"]
+    guarded += [f"{home}/{name}" for name in catalogue.WRITE if not name.startswith(".")]
+    said = {"closed": closed, "open": [_MEDIA], "own": _SHARED, "kept": host.code, "guarded": guarded, "free": [home]}
+    rules = [(word, f"{each}/") for word, places in said.items() for each in dict.fromkeys(places)]
+    return (*rules, ("guarded", f"{home}/."))  # all that is hidden says how programs start, or may
