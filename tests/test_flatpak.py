@@ -95,7 +95,12 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--filesystem=host:ro", "--filesystem=home"], TIGHTER, [HOME]),
     (["--filesystem=xdg-music:ro"], EXACT, [path("xdg-music", "read")]),
     (["--filesystem=xdg-music:create"], EXACT, [path("xdg-music", "create")]),
-    (["--filesystem=home", "--filesystem=xdg-music:ro"], TIGHTER, [HOME]),
+    (["--filesystem=home", "--filesystem=xdg-music:ro"], TIGHTER, [path("home", "read")]),
+    (["--filesystem=xdg-music:ro", "--filesystem=home"], WARNED, [path("home", "read")]),
+    (["--filesystem=~/a/b:ro", "--filesystem=~/a"], WARNED, [path("home/a", "read")]),
+    (["--filesystem=xdg-config/a:ro", "--filesystem=home"], TIGHTER, [path("xdg-config/a", "read"), HOME]),
+    (["--filesystem=/opt/a:ro", "--filesystem=host"], TIGHTER, [path("/opt/a", "read"), HOME]),
+    (["--nofilesystem=xdg-documents", "--filesystem=home"], WARNED, []),
     (["--filesystem=home:ro", "--filesystem=xdg-music"], EXACT, [path("home", "read"), path("xdg-music")]),
     (["--filesystem=home", "--filesystem=~/Games"], EXACT, [HOME]),
     (["--filesystem=home", "--filesystem=~/.config/a"], EXACT, [HOME, path("xdg-config/a")]),
@@ -193,8 +198,9 @@ WORDS = st.sampled_from(
 PLACES = st.builds(
     lambda option, root, below, mode: f"--{option}={root}{below}{mode}",
     st.sampled_from(["filesystem", "filesystem", "nofilesystem", "persist"]),
-    st.sampled_from(["home", "~", "host", "xdg-music", "xdg-config", "xdg-run",
-                     "/mnt", "/var", "!home", ".", "~/.cache"]),
+    st.sampled_from(
+        ["home", "~", "host", "xdg-music", "xdg-config", "xdg-run", "/mnt", "/var", "!home", ".", "~/.cache"]
+    ),
     st.sampled_from(["", "/a", "/a/b", "/.local", "/.local/share/a", "/../a", "/\\:", "/é", "/e\u0301"]),
     st.sampled_from(["", ":ro", ":rw", ":create", ":reset", ":x"]),
 )

@@ -6,7 +6,7 @@ from intents.kinds import path
 
 # What the place `home` leaves out, and the roots that say it: a manifest can ask for both then.
 _HIDDEN = {".config": "xdg-config", ".local/share": "xdg-data", ".local/state": "xdg-state", ".cache": "xdg-cache"}
-_LEFT_OUT = "without .config, .local and .cache"
+_LEFT_OUT = "without .config, .local, .cache and .var"
 _WHOLE = rows.warned("it holds the files of every program, and those of intents: ask for one directory below it")
 _RUNNING = rows.warned("what runs on this machine cannot be given: ask for the service by its kind or its bus name")
 _OWN_TMP = rows.warned("every sandbox has its own, in memory: exchange files in a directory of the home")
@@ -54,9 +54,14 @@ WORDS = {
 
 def filesystem(key: str, access: str, request: rows.Request) -> rows.Row:
     """A path without its suffix, and ``read``, ``write`` or ``create``."""
-    hidden = next((taken for taken in request.taken_back("filesystem") if _holds(key, taken)), "")
+    hidden = next((taken for taken in request.taken_back("filesystem") if _holds(key, taken) or _shows(key, taken)), "")
     if hidden:
         return rows.warned(f"Flatpak hides `{hidden}` in it, which cannot be said here: ask for directories beside it")
+    below, most = _least(key, access, request)
+    if below and (row := filesystem(key, most, request)).asks:
+        return rows.warned(
+            f"only to be read, as Flatpak gives `{below}` in it: ask for directories beside it", *row.asks
+        )
     if key in ("host", "home"):
         what = "the home directory, " if key == "host" else ""
         return rows.tighter(f"{what}{_LEFT_OUT}", _ask("home", access))
@@ -85,9 +90,10 @@ def _system(text: str, access: str) -> rows.Row:
 
 def _user(text: str, access: str, request: rows.Request) -> rows.Row:
     root, _, below = text.partition("/")
-    granted = [value for word in ("host", "home") if (value := request.value("filesystem", word))]
+    wide = [(word, value) for word in ("host", "home") if (value := request.value("filesystem", word))]
+    granted = [_least(word, value, request)[1] for word, value in wide]
     whole = max(granted, key=path.ACCESS.index, default="")
-    if whole and root == "home" and below.split("/")[0] in (".config", ".local", ".cache"):
+    if whole and root == "home" and below.split("/")[0] in path.NOT_OF_HOME:
         return rows.warned("`home` leaves it out, and nobody can ask for both: ask for less than the home directory")
     if whole and root in paths.USER_DIRECTORIES and path.ACCESS.index(access) <= path.ACCESS.index(whole):
         return rows.tighter("as a part of the home directory, unless the user keeps it elsewhere", _ask("home", whole))
@@ -104,6 +110,21 @@ def _base(key: str) -> str:
         if paths.inside(f"/{key}", f"/home/{below}"):
             return root + key.removeprefix(f"home/{below}")
     return key
+
+
+def _least(key: str, access: str, request: rows.Request) -> tuple[str, str]:
+    """The key below ``key`` that Flatpak gives less of, if any, and the most that can be given of both then."""
+    given = [(other, it.value) for (group, other), it in request.settings.items() if group == "filesystem" and it.value]
+    less = [other for other, value in given if value == "read" and access != "read" and _shows(key, other)]
+    return (less[0], "read") if less else ("", access)
+
+
+def _shows(key: str, other: str) -> bool:
+    """Whether what is given for ``key`` here shows ``other``, too."""
+    if key not in ("host", "home"):
+        return _holds(key, other)
+    root, _, below = _base(other).partition("/")
+    return root in paths.USER_DIRECTORIES or (root == "home" and below.split("/")[0] not in ("", *path.NOT_OF_HOME))
 
 
 def _holds(key: str, taken: str) -> bool:
