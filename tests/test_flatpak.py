@@ -83,7 +83,7 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--nosocket=wayland", "--socket=wayland"], EXACT, [WAYLAND]),
     (["--filesystem=~/a", "--nofilesystem=~/a/"], EXACT, []),
     (["--filesystem=~/a", "--filesystem=!home/a"], EXACT, []),
-    (["--filesystem=~/a", "--nofilesystem=host:reset", "--filesystem=~/b"], EXACT, [path("home/b")]),
+    (["--filesystem=~/a", "--filesystem=host", "--nofilesystem=host:reset"], EXACT, [path("home/a")]),
     (["--nofilesystem=~/.ssh", "--filesystem=home"], WARNED, []),
     (["--nofilesystem=xdg-music", "--filesystem=host"], WARNED, []),
     (["--talk-name=org.example.B", "--no-talk-name=org.example.B"], EXACT, []),
@@ -146,6 +146,15 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--env=PATH=/app/bin:/usr/bin"], WARNED, []),
     (["--env=A=\x07"], WARNED, []),
     (["--persist=.local/share/a"], EXACT, []),
+    (["--persist=.thing"], EXACT, [{"kind": "persist", "names": [".thing"]}]),
+    (["--persist=.thing/a", "--persist=~/.thing/b/"], EXACT, [{"kind": "persist", "names": [".thing"]}]),
+    (["--persist=."], WARNED, []),
+    (["--persist=.local/lib"], WARNED, []),
+    (["--persist=../a"], WARNED, []),
+    (["--filesystem=home", "--persist=.thing"], EXACT, [HOME]),
+    (["--filesystem=~/.thing", "--persist=.thing"], EXACT, [path("home/.thing")]),
+    (["--filesystem=~/.thing/a", "--persist=.thing"], WARNED, [path("home/.thing/a")]),
+    (["--allow=multiarch"], EXACT, [{"kind": "multiarch", "scope": "sockets"}]),
     (["--require-version=1.0.0"], EXACT, []),
     (["--metadata=X-DConf=migrate-path=/org/example/"], WARNED, []),
     (["--socket-if=x11:has-gpu"], WARNED, []),
@@ -243,7 +252,8 @@ def test_what_takes_everything_back_leaves_nothing(tokens: list[str]) -> None:
         option, _, value = token.removeprefix("--").partition("=")
         if option in back and value:
             taken.append(f"--{back[option]}={value.partition('=')[0] if option == 'env' else value}")
-    assert flatpak.from_flatpak(APP, [*tokens, *taken]).intents == ()
+    left = {intent.scope.kind for intent in flatpak.from_flatpak(APP, [*tokens, *taken]).intents}
+    assert left <= {"persist"}, "nothing takes a persistent directory back"
 
 
 def test_all_that_flathub_asked_for_becomes_manifests_and_nothing_is_lost() -> None:

@@ -67,7 +67,8 @@ class Imported:
 def from_flatpak(app_id: str, tokens: Iterable[str]) -> Imported:
     """What ``tokens``, options of flatpak-build-finish(1), ask for. Later ones win, as in Flatpak."""
     read = [(token, permission.read(token)) for token in tokens]
-    request = rows.Request(app_id=app_id, settings=_settled(setting for _, setting in read))
+    settled = {(setting.group, setting.key): setting for _, setting in read}
+    request = rows.Request(app_id=app_id, settings=settled)
     found = {
         at: _GROUPS[group](at[1], setting.value, request)
         for group in _GROUPS
@@ -79,17 +80,6 @@ def from_flatpak(app_id: str, tokens: Iterable[str]) -> Imported:
     notes = tuple(_note(token, setting, found, intents, variables) for token, setting in read)
     command = next((word[len(_COMMAND) :] for word, _ in reversed(read) if word.startswith(_COMMAND)), "")
     return Imported(intents=intents, command=command, environment=tuple(variables.items()), notes=notes)
-
-
-def _settled(read: Iterable[permission.Setting]) -> dict[tuple[str, str], permission.Setting]:
-    """The last setting of each key."""
-    settings: dict[tuple[str, str], permission.Setting] = {}
-    for setting in read:
-        if setting.key == permission.RESET and setting.value is None:
-            settings = {at: it for at, it in settings.items() if it.group != setting.group}
-        else:
-            settings[setting.group, setting.key] = setting
-    return settings
 
 
 def _variables(found: Mapping[tuple[str, str], rows.Row], request: rows.Request) -> dict[str, str]:
@@ -113,7 +103,8 @@ def _intents(asked: Iterable[rows.Ask]) -> tuple[model.Intent, ...]:
     kept: list[model.Intent] = []
     parts, room = parse.MAX_PARTS, MAX_BYTES
     for scope, each in wanted.items():
-        if any(other is not scope and other.covers(scope) for other in wanted):
+        covered = any(other is not scope and other.covers(scope) for other in wanted)
+        if covered or any(kinds.overlap(scope, intent.scope) for intent in kept):
             continue
         parts -= len(scope.parts())
         size = len(json.dumps(scope.data(), ensure_ascii=False).encode())

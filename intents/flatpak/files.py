@@ -63,7 +63,7 @@ def _metadata(lines: list[tuple[int, str]]) -> Source:
         if not line or line.startswith("#"):
             continue
         if line.startswith("["):
-            if not line.endswith("]"):
+            if not line.endswith("]") or line == "[]":
                 raise ValueError(f"line {number} is not the name of a group")
             group = line[1:-1]
             tokens += [f"--extension={group.removeprefix('Extension ')}"] if group.startswith("Extension ") else []
@@ -74,6 +74,7 @@ def _metadata(lines: list[tuple[int, str]]) -> Source:
         if group == "Application" and key in about:
             about[key] = _text(value)
         tokens += _tokens(group, key, value)
+    tokens.sort(key=lambda token: token.startswith("--unset-env="))  # Flatpak reads them last
     return Source(app_id=about["name"], command=about["command"], tokens=tuple(tokens))
 
 

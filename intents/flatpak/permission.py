@@ -28,8 +28,8 @@ _OPTIONS: dict[str, tuple[str, str | None]] = {
 }
 # Suffixes of a path: what may be done there. Without one, it may be written.
 ACCESS = {"ro": "read", "rw": "write", "create": "create"}
-# Clears every directory that was given before, as `host:reset` and as one word.
-RESET = "host:reset"
+# Takes back `host` here, and what the layers below this one gave, of which there are none.
+_RESET = "host:reset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ def _place(operand: str, *, given: bool) -> Setting:
     """A path and its access. Flatpak takes back what begins with `!`, and a backslash guards the next character."""
     if operand.startswith("!"):
         operand, given = operand[1:], False
-    if not given and operand in (RESET, "host-reset"):
-        return Setting(group="filesystem", key=RESET, value=None)
+    if not given and operand == _RESET:
+        operand = "host"
     parts, last = [""], ""
     for char in operand:
         if char == ":" and last != "\\":

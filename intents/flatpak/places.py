@@ -133,10 +133,25 @@ def _holds(key: str, taken: str) -> bool:
 
 
 def persist(key: str, value: str, request: rows.Request) -> rows.Row:
-    """``--persist=PATH``: a directory of the app's own at that place of the home."""
+    """``--persist=PATH``: a directory of the app's own at that place of the home, or the whole home."""
     if request.has("filesystem", "home") or request.has("filesystem", "host"):
         return rows.exact("Flatpak keeps nothing apart where the home directory is given")
-    below = key.removeprefix("~/").strip("/")
+    below = _plain(key)
     if any(paths.inside(f"/{below}", f"/{kept}") for kept in _HIDDEN):
         return rows.exact("every app keeps its own .config, .local/share, .local/state and .cache")
-    return rows.warned("what lies elsewhere in the home is not kept: let the program keep its files in .local/share")
+    if not below:
+        return rows.warned("only what is named is kept: ask with kind `persist` for the directories it makes")
+    name = below.split("/")[0]
+    given = [taken for taken in request.given("filesystem") if paths.inside(f"/{taken}", f"/home/{name}")]
+    if f"home/{name}" in given:
+        return rows.exact("the directory itself is given")
+    if given:
+        return rows.warned(f"`{given[0]}` lies there, and only one of the two can be seen: ask for one of them")
+    said = "a directory of its own" if below == name else f"a directory of its own, all of ~/{name}"
+    row = rows.exact(said, rows.ask(name, "persist", names=[name]))
+    return rows.allowed(row, "let the program keep its files in .local/share")
+
+
+def _plain(key: str) -> str:
+    """A path in the home without what stands for the home itself."""
+    return "/".join(step for step in key.removeprefix("~/").split("/") if step not in ("", "."))

@@ -32,6 +32,10 @@ class Request:
         """Whether it is given."""
         return self.value(group, key) is not None
 
+    def given(self, group: str) -> tuple[str, ...]:
+        """The keys of a group that are given."""
+        return tuple(key for (name, key), it in self.settings.items() if name == group and it.value is not None)
+
     def taken_back(self, group: str) -> tuple[str, ...]:
         """The keys of a group that were taken back in the end."""
         return tuple(key for (name, key), it in self.settings.items() if name == group and it.value is None)

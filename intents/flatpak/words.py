@@ -60,7 +60,7 @@ FEATURES = {
     "devel": rows.exact("tracing its own processes", rows.ask("debugging", "debugging")),
     "bluetooth": rows.exact("sockets of that family", rows.ask("bluetooth", "socket-family", families=["bluetooth"])),
     "canbus": rows.exact("sockets of that family", rows.ask("can", "socket-family", families=["can"])),
-    "multiarch": rows.warned("programs of other processors are stopped: use the program built for this one"),
+    "multiarch": rows.exact("32-bit programs, and their sockets", rows.ask("multiarch", "multiarch", scope="sockets")),
     "per-app-dev-shm": rows.tighter("each start has a /dev/shm of its own, which no other start of it sees"),
 }
 _UNKNOWN = rows.warned("it is not a word of Flatpak that this program knows: look for a kind that means it")
