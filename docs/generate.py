@@ -2,15 +2,19 @@
 
 import contextlib
 import io
+import json
+import lzma
 import os
 import pathlib
 import sys
+from collections import Counter
+from collections.abc import Iterable
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from broker import ctl, run  # noqa: E402
-from intents import author, errors, kinds, seccomp  # noqa: E402
+from intents import author, errors, flatpak, kinds, seccomp  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py; edit the code instead. -->\n"
 
@@ -81,7 +85,61 @@ def _help(main: object, name: str, words: list[str]) -> str:
     return said.getvalue()
 
 
-PAGES = {"errors.md": error_page, "kinds.md": kind_page, "system-calls.md": filter_page, "cli.md": command_page}
+CORPUS = ROOT / "tests" / "corpora" / "flathub-finish-args.jsonl.xz"
+REASONS = 20
+ABOUT = """\
+What becomes of the permissions of Flathub's apps when `intent-author import flatpak` makes a manifest of them: every set
+of permissions that {apps:,} apps ever had ([where they are from](../tests/corpora/README.md)). Each permission ends as
+**exact** (the manifest asks for the same, or there is nothing to ask for), as **tighter** (what programs use it for works
+with less), or with a **warning** (it is not asked for, or only in part; the warning says why and what to do instead). A set
+counts as the worst of its permissions.
+"""
+HEAD = ["| | number | exact | tighter | warning |", "|---|---:|---:|---:|---:|"]
+
+
+def comparison_page() -> str:
+    """docs/comparison.md: how much of what Flathub's apps ask for is expressed exactly, more tightly, or not."""
+    apps = [json.loads(line) for line in lzma.decompress(CORPUS.read_bytes()).splitlines()]
+    imports = [[flatpak.from_flatpak(app["id"], tokens).notes for tokens in app["sets"]] for app in apps]
+    every = [notes for sets in imports for notes in sets]
+    tokens = [note for notes in every for note in notes]
+    lines = ["# Compared with Flatpak", "", NOTE, ABOUT.format(apps=len(apps))]
+    lines += HEAD
+    lines.append(_shares("permissions", (note.outcome for note in tokens)))
+    lines.append(_shares("sets", (_worst(notes) for notes in every)))
+    lines.append(_shares("sets, the newest of each app", (_worst(sets[-1]) for sets in imports if sets)))
+    lines += ["", "## By kind of permission", "", *HEAD]
+    options = Counter(note.token.partition("=")[0] for note in tokens)
+    for option, _ in options.most_common():
+        found = [note.outcome for note in tokens if note.token.partition("=")[0] == option]
+        lines.append(_shares(f"`{option}`", found))
+    lines += ["", "## The most frequent warnings", ""]
+    lines += ["| permission | number | why, and what to do instead |", "|---|---:|---|"]
+    warned = Counter(note.said for note in tokens if note.outcome is flatpak.WARNED)
+    for said, count in warned.most_common(REASONS):
+        most = Counter(note.token for note in tokens if note.said == said).most_common(2)
+        more = ", …" if len(most) > 1 else ""
+        lines.append(f"| `{most[0][0]}`{more} | {count:,} | {said} |")
+    return "\n".join([*lines, ""])
+
+
+def _worst(notes: tuple[flatpak.Note, ...]) -> flatpak.rows.Outcome:
+    return max((note.outcome for note in notes), key=flatpak.OUTCOMES.index, default=flatpak.EXACT)
+
+
+def _shares(what: str, found: Iterable[flatpak.rows.Outcome]) -> str:
+    outcomes = Counter(found)
+    shares = (f"{100 * outcomes[each] / outcomes.total():.1f} %" for each in flatpak.OUTCOMES)
+    return f"| {what} | {outcomes.total():,} | {' | '.join(shares)} |"
+
+
+PAGES = {
+    "errors.md": error_page,
+    "kinds.md": kind_page,
+    "system-calls.md": filter_page,
+    "cli.md": command_page,
+    "comparison.md": comparison_page,
+}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -104,7 +104,7 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--filesystem=home:ro", "--filesystem=xdg-music"], EXACT, [path("home", "read"), path("xdg-music")]),
     (["--filesystem=home", "--filesystem=~/Games"], EXACT, [HOME]),
     (["--filesystem=home", "--filesystem=~/.config/a"], EXACT, [HOME, path("xdg-config/a")]),
-    (["--filesystem=home", "--filesystem=~/.local/bin"], WARNED, [HOME]),
+    (["--filesystem=home", "--filesystem=~/.local/bin"], EXACT, [HOME, path("home/.local/bin")]),
     (["--filesystem=~/.local/bin"], EXACT, [path("home/.local/bin")]),
     (["--filesystem=~/.local/share/a//b/./c/"], EXACT, [path("xdg-data/a/b/c")]),
     (["--filesystem=xdg-config"], WARNED, []),

@@ -98,8 +98,8 @@ def test_what_is_not_text_is_refused() -> None:
     st.one_of(
         st.binary(max_size=60),
         st.lists(
-            st.sampled_from([HEAD, YAML, "[Context]\n", "shared=", "\\", ";", "!", "- ", "  - ", "'", '"', "--a", "{", "}",
-                             "\n", '"finish-args": [', "]", "/*", "*/", "//", ":", " #"]),
+            st.sampled_from([HEAD, YAML, "[Context]\n", "shared=", "\\", ";", "!", "- ", "  - ", "'", '"', "--a", "{",
+                             "}", "\n", '"finish-args": [', "]", "/*", "*/", "//", ":", " #"]),
             max_size=12,
         ).map(lambda parts: "".join(parts).encode()),
     )

@@ -4,7 +4,7 @@ from intents import paths
 from intents.flatpak import rows
 from intents.kinds import path
 
-# What the place `home` leaves out, and the roots that say it: a manifest can ask for both then.
+# The directories in the home that every app has its own of, and the roots that say the user's.
 _HIDDEN = {".config": "xdg-config", ".local/share": "xdg-data", ".local/state": "xdg-state", ".cache": "xdg-cache"}
 _LEFT_OUT = "without .config, .local, .cache and .var"
 _WHOLE = rows.warned("it holds the files of every program, and those of intents: ask for one directory below it")
@@ -89,12 +89,10 @@ def _system(text: str, access: str) -> rows.Row:
 
 
 def _user(text: str, access: str, request: rows.Request) -> rows.Row:
-    root, _, below = text.partition("/")
+    root = text.partition("/")[0]
     wide = [(word, value) for word in ("host", "home") if (value := request.value("filesystem", word))]
     granted = [_least(word, value, request)[1] for word, value in wide]
     whole = max(granted, key=path.ACCESS.index, default="")
-    if whole and root == "home" and below.split("/")[0] in path.NOT_OF_HOME:
-        return rows.warned("`home` leaves it out, and nobody can ask for both: ask for less than the home directory")
     if whole and root in paths.USER_DIRECTORIES and path.ACCESS.index(access) <= path.ACCESS.index(whole):
         return rows.tighter("as a part of the home directory, unless the user keeps it elsewhere", _ask("home", whole))
     return rows.allowed(rows.exact("the same place", _ask(text, access)), "ask for a place as docs/kinds.md says it")

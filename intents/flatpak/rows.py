@@ -85,7 +85,7 @@ def allowed(row: Row, instead: str) -> Row:
         try:
             kinds.from_data(asked.table)
         except errors.ManifestError as error:
-            return warned(f"{error.message}: {instead}")
+            return warned(f"{error.message.replace(': ', ', because ')}: {instead}")
     return row
 
 

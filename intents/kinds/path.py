@@ -18,6 +18,8 @@ _WORD = re.compile(r"[\w.,+@~/-]+")
 PRIVATE_DIRECTORIES = ((".config", "config"), (".local/share", "data"), (".local/state", "state"), (".cache", "cache"))
 # What `home` leaves out: where programs keep what is their own, those of Flatpak in .var.
 NOT_OF_HOME = (".config", ".local", ".cache", ".var", ".granted")
+# Where homes are: what holds the user's own does not give it.
+HOMES = ("/home", "/root", "/var/home")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +48,15 @@ class Path:
     def covers(self, other: model.Scope) -> bool:
         return (
             isinstance(other, Path)
-            and self.place.contains(other.place)
+            and _shows(self.place, other.place)
             and ACCESS.index(other.access) <= ACCESS.index(self.access)
         )
 
     def meet(self, other: model.Scope) -> model.Scope | None:
         if not isinstance(other, Path):
             return None
-        deeper = self if other.place.contains(self.place) else other
-        if not (self.place.contains(other.place) or other.place.contains(self.place)):
+        deeper = self if _shows(other.place, self.place) else other
+        if not (_shows(self.place, other.place) or _shows(other.place, self.place)):
             return None
         return Path(place=deeper.place, access=min(self.access, other.access, key=ACCESS.index))
 
@@ -158,6 +160,16 @@ class Path:
             for name, kind in fact.entries
             if kind in ("dir", "file") and name not in hidden
         )
+
+
+def _shows(place: paths.Place, other: paths.Place) -> bool:
+    """Whether whoever is given ``place`` is given ``other``: a wide place leaves out what is asked for by name."""
+    if place == other or not place.contains(other):
+        return place == other
+    if place.root == "home" and not place.parts:
+        return other.parts[0] not in NOT_OF_HOME
+    homes = [home for home in HOMES if place.root == "/" and paths.inside(home, place.text)]
+    return not any(paths.inside(other.text, home) for home in homes)
 
 
 def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> None:

@@ -2,10 +2,11 @@
 
 import dataclasses
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from intents import decide, diff, model
+from intents import decide, diff, kinds, model
 from tests.laws import generate
 from tests.model import decide as reference
 
@@ -136,3 +137,25 @@ def test_what_no_intent_uses_any_more_is_told(case: generate.Case) -> None:
     scopes = [part for intent in case.vetted.manifest.intents for part in intent.scope.parts()]
     for each in delta(case).withdrawn:
         assert not any(each.asked.covers(part) or part.covers(each.asked) for part in scopes)
+
+
+@pytest.mark.parametrize(
+    ("wide", "within", "asked"),
+    [
+        ("home", "home/Documents", False),
+        ("home", "home/.config/autostart", True),
+        ("home", "home/.local/bin", True),
+        ("home", "home/.var/app/org.example.Other", True),
+        ("home/.config", "home/.config/autostart", False),
+        ("/home", "/home/user/.ssh", True),
+        ("/var", "/var/home/user/.ssh", True),
+        ("/var", "/var/log", False),
+        ("/home/user", "/home/user/.ssh", False),
+    ],
+)
+def test_what_a_wide_place_does_not_give_is_asked_though_it_lies_below(wide: str, within: str, asked: bool) -> None:
+    """A manifest that grew could else take, without a question, what the first answer said is not given."""
+    old, new = (kinds.from_data({"kind": "path", "place": each, "access": "write"}) for each in (wide, within))
+    found = delta(generate.Case(generate.vetted([new]), generate.numbered([decision(old, old)])))
+    assert bool(found.questions) == asked
+    assert gives(found) == (set() if asked else {("i0", new)})
