@@ -88,11 +88,11 @@ def _help(main: object, name: str, words: list[str]) -> str:
 CORPUS = ROOT / "tests" / "corpora" / "flathub-finish-args.jsonl.xz"
 REASONS = 20
 ABOUT = """\
-What becomes of the permissions of Flathub's apps when `intent-author import flatpak` makes a manifest of them: every set
-of permissions that {apps:,} apps ever had ([where they are from](../tests/corpora/README.md)). Each permission ends as
-**exact** (the manifest asks for the same, or there is nothing to ask for), as **tighter** (what programs use it for works
-with less), or with a **warning** (it is not asked for, or only in part; the warning says why and what to do instead). A set
-counts as the worst of its permissions.
+What becomes of the permissions of Flathub's apps when `intent-author import flatpak` makes a manifest of them: every
+set of permissions that {apps:,} apps ever had ([where they are from](../tests/corpora/README.md)). Each permission ends
+as **exact** (the manifest asks for the same, or there is nothing to ask for), as **tighter** (what programs use it for
+works with less), or with a **warning** (it is not asked for, or only in part; the warning says why and what to do
+instead). A set counts as the worst of its permissions.
 """
 HEAD = ["| | number | exact | tighter | warning |", "|---|---:|---:|---:|---:|"]
 
