@@ -115,8 +115,10 @@ def test_a_planted_fault_is_found(name: str, source: str) -> None:
 
 def test_scripts_stay_small() -> None:
     scripts = [ROOT / "bootstrap", *sorted((ROOT / ".ci").iterdir())]
-    assert {name_of(path): len(path.read_text().splitlines()) for path in scripts if path.stat().st_size} != {}
-    assert [name_of(path) for path in scripts if len(path.read_text().splitlines()) >= 150] == []
+    # What a script only hands on, such as the table of programs, is no script.
+    said = {name_of(path): re.sub(r"<<'END'\n.*?\nEND\n", "\n", path.read_text(), flags=re.S) for path in scripts}
+    assert said["bootstrap"]
+    assert [name for name, text in said.items() if len(text.splitlines()) >= 120] == []
 
 
 def test_every_package_is_installed() -> None:
