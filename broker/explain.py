@@ -21,7 +21,7 @@ def explain_app(at: known.Here, name: str) -> known.Report:
         )
         for verdict, change in zip(shown.verdicts, delta.changes, strict=True)
     ]
-    groups = trace.tell(shown.options, owners)
+    groups = trace.tell(shown.options, owners, app.manifest.app)
     withheld = [{"intent": intent, **errors.as_data(error)} for intent, error in shown.withheld]
     lines = trace.lines(groups, views.day)
     lines += [f"Not granted, and it does not start without it: {intent}." for intent in shown.missing]

@@ -282,7 +282,7 @@ def _line(found: known.Known, grant: model.Grant, words: str, whose: str) -> dic
     return {
         "line": words,
         "group": whose,
-        "because": verdict.because if verdict else trace.BASE_SENTENCE,
+        "because": verdict.because if verdict else trace.base_sentence(grant.vetted.manifest.app),
         "decisions": [trace.decision_data(each) for each in found.live if each.seq in decided],
     }
 

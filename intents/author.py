@@ -259,7 +259,7 @@ def _compile(options: argparse.Namespace) -> Outcome:
 def _explain(options: argparse.Namespace) -> Outcome:
     said = options.grant or options.grant_all or options.host
     manifest, shown, owners = _explanation(options, stored=options.stored or not said)
-    groups = trace.tell(shown.options, owners)
+    groups = trace.tell(shown.options, owners, manifest.app)
     text = "\n".join(trace.lines(groups, _day))
     data = {"app": manifest.app.id, "groups": groups, **_gaps(shown)}
     return Outcome(data=data, text=text, notes=_gap_notes(shown))

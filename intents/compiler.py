@@ -29,13 +29,14 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     for verdict in grant.verdicts:
         try:
             asked = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
+            _refuse_changing(asked, grant.vetted.manifest.app, host)
             given[verdict.intent.id] = [op for each in asked for op in _stored(each, grant, host)]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
             withheld.append((verdict.intent.id, error))
     ops = [*base.ops(grant.vetted, host), *(op for name in sorted(given) for op in given[name])]
-    ops.extend(_program(grant.vetted.manifest.app, host, ops))
+    ops.extend(_program(grant, host, ops))
     return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
 
 
@@ -74,8 +75,26 @@ def _refuse_missing(grant: model.Grant, host: facts.HostFacts) -> None:
         )
 
 
-def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -> tuple[sandbox.Op, ...]:
-    """The program itself, where neither the base nor a grant shows it. Raises HostError ``program-missing``."""
+def _refuse_changing(ops: Iterable[sandbox.Op], app: model.App, host: facts.HostFacts) -> None:
+    """Refuse to let an app write what its closure is made from: it would choose what it sees.
+
+    Raises RefusedError ``path-refused``.
+    """
+    needed = host.closure.entries if host.closure and app.base == base.STRICT else ()
+    for op in ops:
+        if isinstance(op, sandbox.Bind) and op.access is sandbox.Access.WRITE:
+            for entry in needed:
+                if paths.inside(entry.path, op.source):
+                    what = f"`{op.source}` holds `{entry.path}`, and by that {app.name} would choose what else it sees"
+                    raise errors.RefusedError("path-refused", paths.printable(what))
+
+
+def _program(grant: model.Grant, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -> tuple[sandbox.Op, ...]:
+    """The program itself, where neither the base nor a grant shows it.
+
+    Raises HostError ``program-missing``, ``program-unsuitable`` or ``library-missing``.
+    """
+    app = grant.vetted.manifest.app
     program = app.command[0]
     fact = host.path(program)
     if fact is None or fact.kind != "file":
@@ -90,7 +109,7 @@ def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -
         message = f"`{program}` lies where {app.name} has its own directories, so it cannot be shown there"
         raise errors.HostError("program-missing", message, hint="install it elsewhere, such as in /usr/local/bin")
     if app.base == base.STRICT:
-        _check_closure(app, host, shown)
+        _check_closure(grant, host, shown)
         return ()
     places = dict.fromkeys((program, fact.real))
     roots = [op.dest for op in ops if isinstance(op, sandbox.Symlink) and op.because == sandbox.BASE]
@@ -99,25 +118,28 @@ def _program(app: model.App, host: facts.HostFacts, ops: Iterable[sandbox.Op]) -
     return tuple(sandbox.Bind(source=fact.real, dest=place) for place in hidden)
 
 
-def _check_closure(app: model.App, host: facts.HostFacts, shown: Iterable[sandbox.Bind]) -> None:
-    """Whether the program can run in what the strict base and the grants show, and cannot change what that is.
+def _check_closure(grant: model.Grant, host: facts.HostFacts, shown: Iterable[sandbox.Bind]) -> None:
+    """Whether the program can run in what the strict base and the grants show.
 
-    Raises HostError ``program-unsuitable`` or ``library-missing``, RefusedError ``path-refused``.
+    Raises HostError ``program-unsuitable`` or ``library-missing``.
     """
+    app = grant.vetted.manifest.app
     found = host.closure or facts.Closure(entries=())
     for lack in found.lacks:
         _refuse_lack(lack, app)
-    writable = [op for op in shown if op.access is sandbox.Access.WRITE and op.because != sandbox.BASE]
-    for entry in found.entries:
-        if owner := next((op.because for op in writable if paths.inside(entry.path, op.source)), ""):
-            message = f"{app.name} may change `{entry.path}` by `{owner}`, and that decides what else it sees"
-            raise errors.RefusedError("path-refused", message, hint=f"intent-ctl revoke {app.id} {owner}")
-    if app.libraries == base.CLOSURE:
-        hidden = [path for path in found.outside if not _visible(path, shown)]
-        if hidden:
-            message = f"{app.name} needs `{paths.printable(hidden[0])}`, which its base does not show"
-            hint = "The manifest has to ask for it, or for its directory, with an intent of kind `path`."
-            raise errors.HostError("library-missing", message, hint=hint)
+    hidden = [place for place in found.outside if not _visible(place, shown)]
+    if hidden and app.libraries == base.CLOSURE:
+        message = f"{app.name} needs `{paths.printable(hidden[0])}`, which its base does not show"
+        hint = "The manifest has to ask for it, or for its directory, with an intent of kind `path`."
+        asked = [verdict.intent for verdict in grant.verdicts if _leads(verdict.intent.scope, hidden[0], host)]
+        raise errors.HostError(
+            "library-missing", message, hint=risk.grant_command(grant.vetted, asked, host) if asked else hint
+        )
+
+
+def _leads(scope: model.Scope, place: str, host: facts.HostFacts) -> bool:
+    fact = host.path(scope.place.resolve(dict(host.directories)) or "") if isinstance(scope, path.Path) else None
+    return fact is not None and paths.inside(place, fact.real)
 
 
 def _refuse_lack(lack: facts.Lack, app: model.App) -> None:

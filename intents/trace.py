@@ -7,12 +7,11 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from intents import bwrap, facts, kinds, model, paths, sandbox
+from intents import base, bwrap, facts, kinds, model, paths, sandbox
 
 # Where an option stands: on bubblewrap's command line, on that of what runs beside the app, in the system call filter,
 # or in what the launch does around them.
 BUBBLEWRAP, COMPANION, FILTER, LAUNCH = "bubblewrap", "companion", "system-calls", "launch"
-BASE_SENTENCE = "every sandbox of this app has it"
 _LEAD = {BUBBLEWRAP: "", COMPANION: "beside it: ", FILTER: "system calls: ", LAUNCH: "at launch: "}
 
 
@@ -86,12 +85,20 @@ def decision_data(decision: model.Decision) -> dict[str, object]:
     }
 
 
-def tell(traced: Iterable[Option], owners: Sequence[Owner]) -> list[dict[str, object]]:
+def base_sentence(app: model.App) -> str:
+    """Whose the options of the base are: which one the app has chosen, and that no decision is behind it."""
+    libraries = "what it needs" if app.libraries == base.CLOSURE else "the system's libraries"
+    what = f", the program and {libraries}" if app.base == base.STRICT else ""
+    proc = "" if app.proc else ", without /proc"
+    return f"`{app.base}`{what}{proc}; every sandbox of this app has it"
+
+
+def tell(traced: Iterable[Option], owners: Sequence[Owner], app: model.App) -> list[dict[str, object]]:
     """The groups as JSON, the base first, then every intent: group, granted, because, decisions and options, which are
     part and words each. Every option is in exactly one."""
     groups: dict[str, dict[str, object]] = {}
-    base = Owner(intent=sandbox.BASE, granted=(), because=BASE_SENTENCE)
-    for owner in (base, *owners):
+    always = Owner(intent=sandbox.BASE, granted=(), because=base_sentence(app))
+    for owner in (always, *owners):
         groups[owner.intent] = {
             "group": owner.intent,
             "granted": [kinds.to_data(scope) for scope in owner.granted],

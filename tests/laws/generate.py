@@ -247,6 +247,8 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
                 return
         tree.setdefault(path, what)
 
+    for path in NEEDED:
+        put(path, "file")
     for path in (home, *own, f"{runtime}/intents", f"{own[1]}/apps", "/usr/bin/app", "/usr/share", "/var/tmp"):
         put(path, "file" if path.endswith("/app") else "dir")
     for path in draw(st.lists(st.sampled_from(reserved[4:]), unique=True, min_size=2)):
@@ -264,8 +266,6 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
         put("/run/resolv.conf", "file")
         put("/usr/share/zone", "file")
         put("/opt/drirc", "file")
-    for path in NEEDED:
-        put(path, "file")
     found |= {*NEEDED}
     tree |= {"/bin": "/usr/bin", "/etc/localtime": "/usr/share/zone", "/etc/resolv.conf": "/run/resolv.conf"}
     tree["/etc/drirc"] = "/opt/drirc"

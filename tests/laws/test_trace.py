@@ -6,9 +6,9 @@ from intents import bwrap, compiler, facts, plan, sandbox, trace
 from tests.laws import test_compile as compiling
 
 
-def groups(box: sandbox.Sandbox, host: facts.HostFacts, names: tuple[str, ...]) -> list[dict[str, object]]:
+def groups(case: compiling.Case, box: sandbox.Sandbox, names: tuple[str, ...]) -> list[dict[str, object]]:
     owners = [trace.Owner(intent=name, granted=(), because="") for name in names]
-    return trace.tell(trace.options(box, host), owners)
+    return trace.tell(trace.options(box, case.host), owners, case.grant.vetted.manifest.app)
 
 
 def rows(told: list[dict[str, object]], part: str) -> list[tuple[str, list[str]]]:
@@ -43,7 +43,7 @@ def encoded_rows(box: sandbox.Sandbox, host: facts.HostFacts) -> list[list[str]]
 def test_the_groups_together_are_the_launch(case: compiling.Case) -> None:
     box, host = compiling.compiled(case).sandbox, case.host
     names = tuple(verdict.intent.id for verdict in case.grant.verdicts)
-    told = groups(box, host, names)
+    told = groups(case, box, names)
     assert [group["group"] for group in told] == ["base", *names]
     found = (words for _, words in rows(told, trace.BUBBLEWRAP))
     shown = sorted([word for word in words if word[:1] != "<" or word[1:2] == "/"] for words in found)
@@ -54,8 +54,8 @@ def test_the_groups_together_are_the_launch(case: compiling.Case) -> None:
 
 @given(compiling.cases())
 def test_each_operation_stands_under_whoever_it_is_there_for(case: compiling.Case) -> None:
-    box, host = compiling.compiled(case).sandbox, case.host
-    told = groups(box, host, tuple(verdict.intent.id for verdict in case.grant.verdicts))
+    box = compiling.compiled(case).sandbox
+    told = groups(case, box, tuple(verdict.intent.id for verdict in case.grant.verdicts))
     options = rows(told, trace.BUBBLEWRAP)
     variables = {words[1]: group for group, words in options if words[0] == "--setenv"}
     assert variables == {op.name: op.because for op in (*box.env, *box.passed)}
@@ -77,5 +77,5 @@ def test_each_operation_stands_under_whoever_it_is_there_for(case: compiling.Cas
 def test_what_is_not_granted_adds_no_option(case: compiling.Case) -> None:
     result: compiler.Compiled = compiling.compiled(case)
     given_ids = compiling.given_ids(case, result)
-    for group in groups(result.sandbox, case.host, tuple(verdict.intent.id for verdict in case.grant.verdicts)):
+    for group in groups(case, result.sandbox, tuple(verdict.intent.id for verdict in case.grant.verdicts)):
         assert group["options"] == [] or group["group"] in ("base", *given_ids)

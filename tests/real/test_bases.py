@@ -159,18 +159,21 @@ def test_a_library_in_the_users_own_directory_is_not_shown_unasked() -> None:
         assert closure is not None and not [entry for entry in closure.entries if "ld-linux" in entry.path]
 
 
-def test_an_app_that_may_change_what_it_is_made_from_does_not_start() -> None:
+def test_no_app_may_change_what_its_closure_is_made_from() -> None:
     with world.world() as here:
         program = musl(here)
         place = here.home / "bin"
         place.mkdir()
         shutil.copy(program, place / "app")
+        (place / "other").touch()
         asked = {"bin": {"kind": "path", "place": "home/bin", "access": "write"}}
         here.install(world.manifest([str(place / "app")], asked, base="strict"))
         assert here.start("/").returncode == 0
         here.decide("bin")
         done = here.start("/")
-        assert (done.returncode, b"[path-refused]" in done.stderr) == (126, True), done.stderr
+        assert (done.returncode, b"would choose what else it sees" in done.stderr) == (0, True), done.stderr
+        assert done.stdout.decode().splitlines()[-1] == str(place / "app")
+        assert here.start(str(place)).stdout.decode().splitlines()[0] == f"{place}/app"  # itself, and no more of it
 
 
 def test_a_plan_is_over_when_a_library_changes() -> None:
