@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from broker import bus, closure, displays, guards, mounts, programs, services, state, userdirs
 from intents import base, errors, facts, model, paths
-from intents.kinds import dns, network
+from intents.kinds import display, dns, network
 
 # Beside /usr, or links into it; where some distributions keep everything.
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", *paths.STORES)
@@ -38,12 +38,13 @@ ETC = (
 RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 PATIENCE = 5.0  # seconds for a bus on a busy machine
-_WHAT = ("path", "place", "display", "bus", "socket", "nodes", "mounts")
+_WHAT = ("path", "place", "display", "bus", "socket", "nodes", "mounts", "program")
 EVERYTHING = (
     *(facts.Need(what="display", name=name) for name in ("wayland", "x11")),
     *(facts.Need(what="bus", name=name) for name in ("session", "system")),
     *(facts.Need(what="socket", name=name) for name in services.SOCKETS),
     *(facts.Need(what="nodes", name=name) for name in services.PATTERNS),
+    *(facts.Need(what="program", name=name) for name in display.NESTED),
 )
 
 _LANDLOCK_CREATE_RULESET = 444  # the same number on every processor (asm-generic/unistd.h)
@@ -108,6 +109,7 @@ def _look(
         code=programs.code(),
         sockets=services.sockets(watch, wanted["socket"], runtime, account),
         nodes=services.nodes(watch, wanted["nodes"]),
+        programs=tuple((name, found) for name in wanted["program"] if (found := _program(watch, name))),
         kernel=mounts.system(table),
     )
     return Looked(facts=seen, guards=tuple(watch.taken.values()))

@@ -8,7 +8,7 @@ PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a
 
 from dataclasses import dataclass
 
-from intents import facts, paths, plan, sandbox
+from intents import facts, paths, plan, sandbox, seccomp
 
 # Always: every namespace is new, no capability is left, no user namespace can be made inside (SPEC §9.2).
 ALWAYS = ("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL")
@@ -69,7 +69,7 @@ def plan_bytes(
         "settings": [part for name, value in ours.items() for part in (name, value)],
         "make": [op.path for op in box.make],
         "links": [part for op in box.links for part in (f"{own}/{op.directory}", op.below, op.target)],
-        "companions": [part for op in companions for part in _record(op)],
+        "companions": [part for op in companions for part in _record(op, host)],
         "binds": [part for bind in built.binds for part in bind],
         "named": [part for row in _named(box) for part in row],
         "passed": [op.name for op in box.passed],
@@ -106,8 +106,9 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, t
 
 def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The companions' command lines as people read them: whose each is, and its words."""
+    names = {"c": "<filter>"}
     return tuple(
-        (op.because, (op.program, *(_shown(arg, {}) for arg in op.arguments if arg[:1] not in ("l", "w"))))
+        (op.because, (op.program, *(_shown(arg, names) for arg in op.arguments if arg[:1] not in ("l", "w"))))
         for op in _companions(box, host)
     )
 
@@ -224,8 +225,10 @@ def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Co
     return (proxy, *box.companions)
 
 
-def _record(op: sandbox.Companion) -> tuple[str, ...]:
-    return (op.name, op.program, str(len(op.arguments)), *op.arguments)
+def _record(op: sandbox.Companion, host: facts.HostFacts) -> tuple[str, ...]:
+    # A companion that starts a sandbox gets the filter of an app without any grant, in its arguments as text.
+    strict = f"={seccomp.build(host.machine, features=()).hex()}"
+    return (op.name, op.program, str(len(op.arguments)), *(strict if arg == "c" else arg for arg in op.arguments))
 
 
 def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> list[str]:

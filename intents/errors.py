@@ -56,6 +56,7 @@ CATALOGUE = {
         "proxy-missing": (125, "xdg-dbus-proxy is not installed.", "Install the package `xdg-dbus-proxy`."),
         "companion-failed": (125, "A process that has to work beside the app did not start.", "See `intent-ctl doctor`."),
         "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),
+        "no-nested-x11": (125, "Nothing is installed that shows X11 windows apart from those of others.", "Install Xwayland or Xephyr."),
         "no-x11": (125, "No X11 display is reachable.", "Start it from an X11 session."),
         "no-bus": (125, "The D-Bus bus is not reachable.", "Start it from a desktop session."),
         "no-service": (125, "The service that an intent leads to does not answer.", "Start it, or refuse the intent."),

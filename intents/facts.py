@@ -51,7 +51,7 @@ class Need:
 
     what: ``path`` (name: an absolute path), ``place`` (as a manifest writes it), ``display`` (wayland or x11), ``bus``
     (session or system), ``socket`` (a name in ``broker/services.py``), ``nodes`` (a glob below /dev), ``mounts`` (the
-    kernel's table of them).
+    kernel's table of them), ``program`` (a name without a path).
     """
 
     what: str
@@ -150,6 +150,7 @@ class HostFacts:
     nodes: tuple[Node, ...] = ()  # of /dev, those that an intent needs
     libraries: tuple[Entry, ...] = ()  # directories of the system that hold libraries, and links among them
     closure: Closure | None = None  # of the program, for a base that shows nothing else
+    programs: tuple[tuple[str, str], ...] = ()  # name -> absolute path, of those that an intent needs beside its app
     kernel: tuple[str, ...] = ()  # where the running system shows outside /proc, /sys, /dev, /run, /tmp: mounts
 
     def directory(self, root: str) -> str | None:
@@ -163,6 +164,10 @@ class HostFacts:
     def socket(self, name: str) -> str:
         """The path of a service's socket, or empty where it does not answer."""
         return dict(self.sockets).get(name, "")
+
+    def program(self, name: str) -> str:
+        """The absolute path of a program that works beside apps, or empty where it is not installed."""
+        return dict(self.programs).get(name, "")
 
     def leads_nowhere(self, entry: Entry) -> bool:
         """Whether the entry is a link whose target is not there; bubblewrap cannot mount that."""

@@ -81,7 +81,7 @@ RULES = {
     ),
     "x11-host": (
         "X11 lets every program read all keys and see all windows: the grant equals no sandbox.",
-        "Use `protocol = \"wayland\"` where the program can.",
+        "Use `protocol = \"wayland\"` where the program can, and `protocol = \"x11\"` where it cannot.",
     ),
 }
 

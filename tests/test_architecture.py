@@ -38,6 +38,8 @@ LAYERS = {
         "author",
     ),
     "broker": (
+        "companions.x11_windows",
+        "companions.x11_server",
         "monitor user_terminal companions",
         "relay named",
         "launch",
@@ -82,7 +84,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.monitor": (_BARE_STDLIB, set()),
     "broker.user_terminal": (_BARE_STDLIB, set()),
     "broker.relay": (_BARE_STDLIB | {"broker.monitor", "broker.user_terminal"}, {"intents.errors"}),
-    "broker.companions": (_BARE_STDLIB, {"intents.errors"}),
+    "broker.companions": (_BARE_STDLIB, {"intents.errors", "broker.companions.x11_server"}),
     "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},

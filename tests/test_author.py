@@ -192,7 +192,7 @@ def test_two_readings_are_a_finding(
 # What there is to say about each shipped manifest, on purpose: X11 is X11, and a terminal may be given a whole home.
 SHIPPED = {
     "io.github.Qalculate.qalc": [],
-    "net.sourceforge.galculator": ["x11-host", "required-risk"],
+    "net.sourceforge.galculator": [],
     "org.codeberg.dnkl.foot": ["wide-place", "network-beside-files"],
     "org.gnome.Calculator": [],
 }

@@ -59,6 +59,7 @@ NO_BUS = facts.Bus(name="session", address="unix:path=/run/user/1000/bus", activ
     [
         ("no-wayland", {"kind": "display", "protocol": "wayland"}, host(wayland=None)),
         ("no-x11", {"kind": "display", "protocol": "x11-host"}, host(x11=None)),
+        ("no-nested-x11", {"kind": "display", "protocol": "x11"}, host(programs=())),
         ("no-bus", {**BUS, "talk": ["org.example.Other"]}, host(buses=())),
         ("proxy-missing", {**BUS, "talk": ["org.example.Other"]}, host(buses=(NO_BUS,), proxy="")),
         (

@@ -1,4 +1,4 @@
-"""Kind ``display``: windows on a Wayland compositor, or on the real X11 server (SPEC §5.4)."""
+"""Kind ``display``: windows on a Wayland compositor, on a nested X11 server, or on the real one (SPEC §5.4)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,16 @@ from intents import errors, facts, keys, model, sandbox
 
 KIND = "display"
 DOC = """Show windows. `protocol = "wayland"` gives the compositor's socket: how safe that is depends on what the
-compositor offers every client, which is looked up and said. `protocol = "x11-host"` gives the real X11 display:
+compositor offers every client, which is looked up and said. `protocol = "x11"` is for programs that know only X11: they
+get an X server of their own inside one window (Xwayland, or Xephyr where the session itself is X11), and reach no other
+program's windows. `protocol = "x11-host"` gives the real X11 display:
 any X11 client can read every key and see every window, so it is always critical."""
 
 WAYLAND = "wayland"
+X11 = "x11"
 X11_HOST = "x11-host"
+NESTED = ("Xwayland", "Xephyr")  # the servers that show X11 windows in a window: on Wayland, on X11
+_FIRST_NESTED = 77  # far from the numbers that real displays get
 
 # Interfaces by which a plain client sees or acts beyond its own windows -> what that means.
 PRIVILEGED = {
@@ -41,7 +46,7 @@ PRIVILEGED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
-    """``protocol`` is ``wayland`` or ``x11-host``; neither covers the other."""
+    """``protocol`` is ``wayland``, ``x11`` or ``x11-host``; none covers another."""
 
     protocol: str
 
@@ -49,7 +54,7 @@ class Display:
     def read(cls, table: Mapping[str, object]) -> "Display":
         """The scope keys of the intent's table. Raises ManifestError."""
         keys.only(table, ("protocol",), KIND)
-        return cls(protocol=keys.choice(table, "protocol", (WAYLAND, X11_HOST), KIND))
+        return cls(protocol=keys.choice(table, "protocol", (WAYLAND, X11, X11_HOST), KIND))
 
     @property
     def kind(self) -> str:
@@ -68,14 +73,17 @@ class Display:
         return (self,)
 
     def needs(self) -> tuple[facts.Need, ...]:
-        return (facts.Need(what="display", name="wayland" if self.protocol == WAYLAND else "x11"),)
+        wayland, x11 = (facts.Need(what="display", name=name) for name in ("wayland", "x11"))
+        if self.protocol == X11:
+            return (wayland, x11, *(facts.Need(what="program", name=name) for name in NESTED))
+        return (wayland if self.protocol == WAYLAND else x11,)
 
     def objects(self) -> tuple[str, ...]:
         """The display, for what `powers` says of it: the same answer is not one to a compositor that offers more."""
         return (WAYLAND,) if self.protocol == WAYLAND else ()
 
     def risk(self, host: facts.HostFacts) -> model.Risk:
-        if self.protocol == X11_HOST or powers(host):
+        if self.protocol == X11_HOST or (self.protocol == WAYLAND and powers(host)):
             return model.Risk.CRITICAL
         return model.Risk.LOW
 
@@ -88,6 +96,11 @@ class Display:
                     "X11 has no walls between programs: this equals no sandbox while you use this display.",
                     "With the whole network as well, it can reach the abstract sockets of your other programs.",
                 ),
+            )
+        if self.protocol == X11:
+            return model.Phrase(
+                title="X11 windows in a window",
+                allows="It can show its own windows inside one window; it cannot see or type into others.",
             )
         found = powers(host)
         if found:
@@ -102,8 +115,11 @@ class Display:
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
-        """The socket and the variables that lead to it. Raises HostError ``no-wayland`` or ``no-x11``."""
-        return _wayland(host, because) if self.protocol == WAYLAND else _x11(host, because)
+        """The socket and the variables that lead to it.
+
+        Raises HostError ``no-wayland``, ``no-x11`` or ``no-nested-x11``.
+        """
+        return {WAYLAND: _wayland, X11: _nested, X11_HOST: _x11}[self.protocol](host, because)
 
 
 def powers(host: facts.HostFacts) -> tuple[str, ...]:
@@ -149,3 +165,27 @@ def _x11(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         ops.append(sandbox.Bind(source=host.x11.authority, dest=dest, because=because))
         ops.append(sandbox.Env(name="XAUTHORITY", value=dest, because=because))
     return tuple(ops)
+
+
+def _nested(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
+    """A server of its own, drawn on the session's compositor or, without one, on its X11 display."""
+    xwayland, xephyr = (host.program(name) for name in NESTED)
+    if host.wayland and xwayland:
+        server, upstream, authority = xwayland, host.wayland.socket, ""
+    elif host.x11 and xephyr:
+        server, upstream, authority = xephyr, host.x11.socket, host.x11.authority
+    else:
+        raise errors.HostError(
+            "no-nested-x11",
+            "it shows X11 windows, and nothing here can show them apart from those of other programs",
+            hint="install Xwayland (on Wayland) or Xephyr (on X11), and start it from a session with a screen",
+        )
+    # The abstract socket of the same name must not exist: libxcb tries that one first.
+    taken = {name.removeprefix("@/tmp/.X11-unix/X") for name in host.abstract_sockets}
+    number = next(n for n in range(_FIRST_NESTED, 0xFFFF) if str(n) not in taken)
+    words = (f"={host.bwrap}", f"={server}", f"={upstream}", f"={number}", f"={authority}", "c")
+    return (
+        sandbox.Companion(name="x11-server", program="x11_server", arguments=words, because=because),
+        sandbox.LaunchSocket(name="x11", dest=f"/tmp/.X11-unix/X{number}", because=because),
+        sandbox.Env(name="DISPLAY", value=f":{number}", because=because),
+    )

@@ -66,7 +66,7 @@ TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
     st.just({"kind": "network", "scope": "host"}),
     st.just({"kind": "dns", "scope": "any"}),
     st.builds(lambda scope: {"kind": "multiarch", "scope": scope}, st.sampled_from(["programs", "sockets"])),
-    st.builds(lambda p: {"kind": "display", "protocol": p}, st.sampled_from(["wayland", "x11-host"])),
+    st.builds(lambda p: {"kind": "display", "protocol": p}, st.sampled_from(["wayland", "x11", "x11-host"])),
     st.builds(
         lambda place, access: {"kind": "path", "place": place, "access": access},
         PLACES,
@@ -319,4 +319,5 @@ def host(
         env_resets_signals=True,
         libraries=(facts.Entry(path="/lib", kind="dir"), facts.Entry(path="/usr/lib", kind="dir")),
         closure=CLOSURE,
+        programs=(("Xwayland", "/usr/bin/Xwayland"),),
     )

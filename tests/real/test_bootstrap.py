@@ -98,6 +98,8 @@ def box(tmp_path: pathlib.Path) -> Iterator[Box]:
     for package in ("intents", "broker"):
         (made.checkout / package).mkdir(parents=True)
     shutil.copy(ROOT / "bootstrap", made.checkout)
+    (made.checkout / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "packages", made.checkout / "tests")
     (made.checkout / "pyproject.toml").write_text(PROJECT)
     (made.checkout / "broker" / "run.py").write_text(STUB)
     yield made

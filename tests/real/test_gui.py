@@ -13,7 +13,6 @@ pytestmark = pytest.mark.real
 
 CALCULATOR = "org.gnome.Calculator"
 WINDOW = "gnome-calculator"  # what it calls its window where it has no bus to register on
-GALCULATOR = "net.sourceforge.galculator"
 ENTRY = "80,280 640x55"  # where the calculator shows what is typed and what it comes to, on a screen of 800x600
 WHOLE = "0,0 800x600"
 
@@ -107,14 +106,3 @@ def test_a_terminal_shows_the_sandbox_it_runs_in(wayland: desktop.Desktop) -> No
     children = wayland.run("/usr/bin/pgrep", "-P", str(wayland.windows()["foot"])).stdout.split()
     assert len(children) == 1
     assert mounts(int(children[0])) == mounts(wayland.windows()["foot"])
-
-
-def test_an_x11_program_gets_the_real_display_when_that_is_allowed() -> None:
-    with desktop.desktop("Xvfb", "xdotool", "galculator") as session:
-        session.start_xvfb()
-        refused = session.run(*session.ours("broker.run", GALCULATOR))
-        assert refused.returncode == 126
-        session.grant(GALCULATOR, "window", "--for", "session", "--confirm", "window")
-        start(session, GALCULATOR)
-        find = ("/usr/bin/xdotool", "search", "--onlyvisible", "--name", "galculator")
-        desktop.until(lambda: session.run(*find).stdout.strip(), "galculator's window")
