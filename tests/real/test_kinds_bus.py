@@ -1,0 +1,140 @@
+"""Kinds that are services on a real bus: what each is for works when it is granted, and nothing of it when not."""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from broker import bus
+from tests.conftest import must_work
+from tests.real import bus_service, peers, world
+from tests.real.bus_service import does
+
+pytestmark = pytest.mark.real
+
+OTHER = "org.example.Other"
+# kind, its name on the bus, its object, its interface, a method of it
+KINDS = {
+    "notifications": ("org.freedesktop.Notifications", "/org/freedesktop/Notifications", "Notify"),
+    "tray": ("org.kde.StatusNotifierWatcher", "/StatusNotifierWatcher", "RegisterStatusNotifierItem"),
+}
+PLAYER = "org.mpris.MediaPlayer2.sheet"
+
+
+@pytest.fixture
+def here() -> Iterator[world.World]:
+    must_work(shutil.which("xdg-dbus-proxy"), "xdg-dbus-proxy")
+    with world.world() as made, bus_service.session(made):
+        yield made
+
+
+def install(here: world.World, scope: Mapping[str, object]) -> None:
+    here.install(world.manifest(world.PYTHON, {"it": scope}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_methods_answer_when_it_is_granted_and_nothing_else_of_the_name(here: world.World, kind: str) -> None:
+    name, path, method = KINDS[kind]
+    good = ("call", name, path, name, method)
+    bad = [
+        ("call", name, path, "org.gnome.Shell", "Eval"),  # the program behind the name may have other interfaces
+        ("call", name, "/org/gnome/Shell", name, method),
+        ("call", OTHER, "/", name, method),
+    ]
+    install(here, {"kind": kind})
+    with bus_service.service(here.environ["DBUS_SESSION_BUS_ADDRESS"], name, OTHER) as service:
+        assert does(here, good, *bad) == (["no bus"] * 4, [])
+        assert service.asked == []
+        here.decide()
+        assert does(here, good, *bad)[0] == ["answered", "refused", "refused", "refused"]
+        assert service.asked == [(path, name, method)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_signals_are_heard_and_no_others(here: world.World, kind: str) -> None:
+    name, path, method = KINDS[kind]
+    install(here, {"kind": kind})
+    with bus_service.service(here.environ["DBUS_SESSION_BUS_ADDRESS"], name) as service:
+        here.decide()
+        service.replies = [
+            bus_service.signal("/elsewhere", name, "FromElsewhere"),
+            bus_service.signal(path, "org.gnome.Shell", "OfAnother"),
+            bus_service.signal(path, name, "Closed"),
+        ]
+        said, heard = does(here, ("match", "type='signal'"), ("call", name, path, name, method), ("hear", "Closed"))
+        assert said == ["answered", "answered", "heard"]
+        assert not {"FromElsewhere", "OfAnother"} & set(heard)
+
+
+def test_the_tray_can_ask_the_icon(here: world.World) -> None:
+    name, path, method = KINDS["tray"]
+    install(here, {"kind": "tray"})
+    here.decide()
+    with bus_service.service(here.environ["DBUS_SESSION_BUS_ADDRESS"], name) as service:
+        item = "/StatusNotifierItem"
+        back = bus.Message(
+            kind=bus.CALL, serial=0, path=item, interface="org.kde.StatusNotifierItem", member="Activate"
+        )
+        service.replies = [back]
+        assert does(here, ("call", name, path, name, method, item), ("hear", "Activate"))[0] == ["answered", "heard"]
+
+
+def test_a_player_has_its_own_name_and_no_other(here: world.World) -> None:
+    install(here, {"kind": "media-control", "player": "sheet"})
+    steps = [("own", PLAYER), ("own", f"{PLAYER}.instance1"), ("own", f"{PLAYER}x"), ("own", OTHER)]
+    assert does(here, *steps)[0] == ["no bus"] * 4
+    here.decide()
+    assert does(here, *steps)[0] == ["owned", "owned", "refused", "refused"]
+
+
+def test_media_keys_reach_the_player(here: world.World) -> None:
+    install(here, {"kind": "media-control", "player": "sheet"})
+    here.decide()
+    address = here.environ["DBUS_SESSION_BUS_ADDRESS"]
+    steps = f'[["own", "{PLAYER}"], ["hear", "PlayPause"]]'
+    argv = here.argv(world.APP, bus_service.CLIENT, steps, "DBUS_SESSION_BUS_ADDRESS")
+    with subprocess.Popen(argv, env=here.environ, cwd=here.base, stdout=subprocess.PIPE, start_new_session=True) as app:
+        peers.eventually(lambda: PLAYER in (bus.names(address) or ((), ()))[0], "the player's name")
+        press(address)
+        assert app.stdout is not None
+        assert json.loads(app.stdout.read().splitlines()[-1])["said"] == ["owned", "heard"]
+
+
+def press(address: str) -> None:
+    """What the desktop does when a media key is pressed."""
+    where = bus.target(address)
+    assert where
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(where)
+        desktop = bus.Connection(stream, time.monotonic() + peers.PATIENCE)
+        desktop.greet()
+        desktop.send(
+            bus.Message(
+                kind=bus.CALL,
+                serial=0,
+                path="/org/mpris/MediaPlayer2",
+                interface="org.mpris.MediaPlayer2.Player",
+                member="PlayPause",
+                destination=PLAYER,
+            )
+        )
+        desktop.ask("GetId")  # what was sent before has been passed on by then
+
+
+def test_the_keyring_answers_when_it_is_granted(here: world.World) -> None:
+    name = "org.freedesktop.secrets"
+    install(here, {"kind": "secrets"})
+    steps = [
+        ("call", name, "/org/freedesktop/secrets", "org.freedesktop.Secret.Service", "SearchItems"),
+        ("call", name, "/org/freedesktop/secrets/collection/login", "org.freedesktop.Secret.Collection", "Delete"),
+        ("call", OTHER, "/", "org.example.Other", "Anything"),
+    ]
+    with bus_service.service(here.environ["DBUS_SESSION_BUS_ADDRESS"], name, OTHER) as service:
+        assert does(here, *steps)[0] == ["no bus"] * 3
+        here.decide()
+        assert does(here, *steps)[0] == ["answered", "answered", "refused"]
+        assert [member for _, _, member in service.asked] == ["SearchItems", "Delete"]
