@@ -1,5 +1,6 @@
 """Grant and host facts to sandbox: the base, then each granted scope through its kind, then the laws (SPEC §9.3)."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -175,7 +176,7 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         env=tuple(env[name] for name in sorted(env)),
         passed=tuple({op.name: op for op in ops if isinstance(op, sandbox.Pass) and op.name not in env}.values()),
         bus_rules=tuple(dict.fromkeys(op for op in ops if isinstance(op, sandbox.BusRule))),
-        companions=tuple({op.name: op for op in ops if isinstance(op, sandbox.Companion)}.values()),
+        companions=_companions(ops),
         links=tuple(op for op in ops if isinstance(op, sandbox.PrivateLink)),
         shares=tuple(shares[name] for name in sorted(shares)),
         allows=allows,
@@ -188,6 +189,17 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         command=app.command,
         named=named.files(app, host),
     )
+
+
+def _companions(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Companion, ...]:
+    """One of each name, with the arguments of all that ask for it."""
+    found: dict[str, sandbox.Companion] = {}
+    for op in ops:
+        if isinstance(op, sandbox.Companion):
+            known = found.setdefault(op.name, op)
+            more = (word for word in op.arguments if word not in known.arguments)
+            found[op.name] = dataclasses.replace(known, arguments=(*known.arguments, *more))
+    return tuple(found.values())
 
 
 def _in_memory(op: sandbox.Op, host: facts.HostFacts) -> sandbox.Op:

@@ -38,7 +38,7 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        "companions.x11_windows",
+        "companions.x11_windows companions.pulse_filter",
         "companions.x11_server",
         "monitor user_terminal companions",
         "relay named",
@@ -84,7 +84,11 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.monitor": (_BARE_STDLIB, set()),
     "broker.user_terminal": (_BARE_STDLIB, set()),
     "broker.relay": (_BARE_STDLIB | {"broker.monitor", "broker.user_terminal"}, {"intents.errors"}),
-    "broker.companions": (_BARE_STDLIB, {"intents.errors", "broker.companions.x11_server"}),
+    "broker.companions": (
+        _BARE_STDLIB,
+        {"intents.errors", "broker.companions.pulse_filter", "broker.companions.x11_server"},
+    ),
+    "broker.companions.pulse_filter": ({"_socket", "os", "select"}, set()),
     "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},

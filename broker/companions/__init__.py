@@ -123,6 +123,10 @@ def _fork(module: str, arguments: "list[bytes]", directory: bytes, beside: int) 
 
 def _main(module: str) -> "Callable[[list[bytes], bytes, int], int]":
     """What runs in the fork: one import for each, so that the whole of it can be read here."""
+    if module == "pulse_filter":
+        from broker.companions import pulse_filter
+
+        return pulse_filter.main
     if module == "x11_server":
         from broker.companions import x11_server
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import errors, facts, model, sandbox, scopes
 
 KIND = "audio"
 DOC = """Play and record sound through the PulseAudio protocol, which PipeWire speaks too. `uses` holds `playback`,
-`record` or both. Neither server can tell the two apart for a client on its socket: whoever may play may record, the
-risk says so, and users are told. Ask for `playback` alone all the same if that is what the app does."""
+`record` or both. The app does not get the server's socket, through which it could do either and much more, but that of
+a filter beside it: with `playback` it cannot listen, with `record` it cannot play, and it cannot change the server."""
 
 PLAYBACK, RECORD = "playback", "record"
 
@@ -24,27 +24,30 @@ class Audio(scopes.Words):
         return (facts.Need(what="socket", name="pulse"),)
 
     def risk(self, host: facts.HostFacts) -> model.Risk:
-        return model.Risk.HIGH
+        return model.Risk.HIGH if RECORD in self.words else model.Risk.LOW
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        if RECORD in self.words:
-            done = "play sound and listen" if PLAYBACK in self.words else "listen"
-            return model.Phrase(title="microphone", allows=f"It can {done} through your microphone whenever it runs.")
+        if RECORD not in self.words:
+            return model.Phrase(title="sound", allows="It can play sound; it cannot listen.")
+        done = "play sound and listen" if PLAYBACK in self.words else "listen"
         return model.Phrase(
-            title="sound, microphone too",
-            allows="It can play sound, and could listen through your microphone.",
-            notes=("It asks to play only, but the sound server here cannot tell playing from recording.",),
+            title="microphone",
+            allows=f"It can {done} through your microphone whenever it runs.",
+            notes=("It can listen to what your other programs play as well.",),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
-        """The socket, the same for both words. Raises HostError ``no-service``."""
+        """A filter of the server's socket for these words. Raises HostError ``no-service``."""
+        server = host.socket("pulse")
+        if not server:
+            raise errors.HostError("no-service", "no sound server answers here")
         runtime = f"/run/user/{host.account.uid}/pulse"
-        found = reach.socket_ops(host, "pulse", f"{runtime}/native", "", because, "no sound server answers here")
-        # Its memory cannot be shared across the wall, and libpulse asks for a cookie that the socket makes needless.
-        configured = sandbox.File(dest=f"{runtime}/config", content=b"enable-shm = no\n", because=because)
+        words = ("spulse", f"={server}", *(f"={word}" for word in self.words))
         return (
-            *found,
-            configured,
+            sandbox.Companion(name="pulse", program="pulse_filter", arguments=words, because=because),
+            sandbox.LaunchSocket(name="pulse", dest=f"{runtime}/native", because=because),
+            # No memory is shared across the wall; and the socket makes the cookie needless that libpulse asks for.
+            sandbox.File(dest=f"{runtime}/config", content=b"enable-shm = no\n", because=because),
             sandbox.Env(name="PULSE_SERVER", value=f"unix:{runtime}/native", because=because),
             sandbox.Env(name="PULSE_CLIENTCONFIG", value=f"{runtime}/config", because=because),
         )
