@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from broker import commands, doctor, explain, journal, known, publishers, views, why
+from broker import commands, doctor, explain, journal, known, publishers, reach, views, why
 from broker.ui import wording
 from intents import errors
 
@@ -165,6 +165,15 @@ _COMMANDS: tuple[Command, ...] = (
             ("--as", {"dest": "sort", "choices": why.SORTS, "help": "what it is, where that cannot be seen from it"}),
             _flag("--write", "ask whether the app can change a path, rather than see it"),
         ),
+    ),
+    (
+        "reach",
+        "look around inside an app's sandbox, and compare with what it promises",
+        "{app, rows: [{row, group, question, outside, promised, found, agrees}], differences,"
+        " withheld: [{intent, message}]}; group is files, processes, kernel, network or desktop; the answers are true,"
+        " false, a text, a list or null; agrees is null, and found too, where there was no way to tell",
+        lambda o: reach.reach(_here(), o.app),
+        (_APP,),
     ),
     (
         "grant",

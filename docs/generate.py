@@ -67,8 +67,8 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
-CTL = [[], *([word] for word in ("list", "show", "explain", "why", "grant", "revoke", "forget", "log", "ps", "stop"))]
-CTL += [["doctor"]]
+CTL = [[], *([word] for word in ("list", "show", "explain", "why", "reach", "grant", "revoke", "forget", "log", "ps"))]
+CTL += [["stop"], ["doctor"]]
 CTL += [["trust"], *(["trust", word] for word in ("list", "show", "accept", "rekey"))]
 AUTHOR = [[], ["new"], ["import", "flatpak"], *([word] for word in ("lint", "sign", "verify", "compile", "explain"))]
 

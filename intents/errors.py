@@ -72,6 +72,7 @@ CATALOGUE = {
         "unsafe-account": (125, "The account or its home directory is not its own.", "Log in as the user, without sudo."),
         "unsafe-place": (125, "A file or directory of the broker could be changed by somebody else.", "Correct its owner and mode."),
         "unwritable-place": (125, "A file or directory of the broker cannot be made.", "Free space, or correct permissions."),
+        "probe-failed": (125, "What looks around inside a sandbox gave no answer.", "Start the app, and see what it says."),
         "seccomp-unsupported": (125, "There is no system call filter for this processor.", "Use an x86-64 or arm64 machine."),
     },
     "CatalogError": {
@@ -94,6 +95,7 @@ CATALOGUE = {
         "unknown-app": (1, "No such app has a decision or a manifest.", "See `intent-ctl list --all`."),
         "lifespan-unavailable": (1, "That lifespan is not offered here.", "Use another lifespan."),
         "bad-duration": (1, "A duration is a number and one of m, h, d.", "Write `8h`."),
+        "not-probed": (1, "The sandbox holds nothing that could look around in it.", "See `intent-ctl explain`."),
         "not-running": (1, "No running instance of that app.", "See `intent-ctl ps`."),
         "not-stopped": (1, "The instance did not end.", "Use `intent-ctl stop --kill`."),
         "still-running": (1, "The app still runs.", "End it first: `intent-ctl stop`."),

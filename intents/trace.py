@@ -42,13 +42,16 @@ def options(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
 
 def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
     """Word by word, as one filter serves several intents; it does one bus after the other, perhaps by one rule."""
-    rules = {(rule.bus, f"--{rule.verb}={rule.rule}"): rule.because for rule in box.bus_rules}
+    rules: dict[tuple[str, str], list[str]] = {}
+    for rule in box.bus_rules:
+        rules.setdefault((rule.bus, f"--{rule.verb}={rule.rule}"), []).append(rule.because)
     addresses = {bus.address: bus.name for bus in host.buses}
     found, bus = [], ""
     for because, words in bwrap.companion_arguments(box, host):
         for word in words:
             bus = addresses.get(word, bus)
-            found.append(Option(part=COMPANION, words=(word,), because=rules.get((bus, word), because)))
+            whose = rules.get((bus, word), [])
+            found.append(Option(part=COMPANION, words=(word,), because=whose.pop(0) if whose else because))
     return found
 
 
@@ -61,6 +64,7 @@ def _launch(box: sandbox.Sandbox) -> list[Option]:
     done += [Option(part=LAUNCH, words=(link.describe(),), because=link.because) for link in box.links]
     if box.named:
         done.append(Option(part=LAUNCH, words=(box.named.describe(),), because=box.named.because))
+    done += [Option(part=LAUNCH, words=(box.named.describe(),), because=box.named.because)] if box.named else []
     # The network is an option of bubblewrap's; of the others, bubblewrap is only not told to make them new.
     shared = (share for share in box.shares if share.namespace != "network")
     done += [Option(part=LAUNCH, words=(share.describe(),), because=share.because) for share in shared]

@@ -40,7 +40,7 @@ LAYERS = {
     "broker": (
         "companions.x11_windows companions.pulse_filter",
         "companions.x11_server",
-        "monitor user_terminal companions",
+        "monitor user_terminal companions probe",
         "relay named",
         "launch",
         "state",
@@ -58,6 +58,8 @@ LAYERS = {
         "session",
         "views doctor describe",
         "commands publishers explain why",
+        "promises",
+        "reach",
         "run ctl",
     ),
 }

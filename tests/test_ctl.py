@@ -269,9 +269,9 @@ def test_help_names_every_key_of_the_json(home: world.World) -> None:
     commands = [
         ["list", "--all"], ["show", APP], ["grant", APP, "net"], ["revoke", APP, "net"], ["log"], ["ps"], ["show", APP],
         ["trust", "list"], ["trust", "show", APP], ["trust", "accept", APP, control.fingerprint(OTHER_KEY)], ["doctor"],
-        ["trust", "rekey", APP], ["forget", APP, "--data"],
+        ["trust", "rekey", APP], ["explain", APP], ["why", APP, "HOME"], ["reach", APP], ["forget", APP, "--data"],
     ]  # fmt: skip
-    scopes = {"kind", "place", "access"}
+    scopes = {"kind", "place", "access", "scope"}
     for words in commands:
         status, out, _ = control.run(home, *words, "--json")
         found = keys(json.loads(out))

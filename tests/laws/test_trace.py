@@ -67,7 +67,8 @@ def test_each_operation_stands_under_whoever_it_is_there_for(case: compiling.Cas
     for rule in box.bus_rules:
         assert (rule.because, [f"--{rule.verb}={rule.rule}"]) in beside
     launch = rows(told, trace.LAUNCH)
-    for op in (*box.make, *box.links, *(share for share in box.shares if share.namespace != "network")):
+    named = (box.named,) if box.named else ()
+    for op in (*box.make, *box.links, *named, *(share for share in box.shares if share.namespace != "network")):
         assert (op.because, [op.describe()]) in launch
     network = box.share("network")
     assert [group for group, words in options if words == ["--share-net"]] == ([network.because] if network else [])

@@ -12,10 +12,10 @@ from tests.real import world
 
 pytestmark = pytest.mark.real
 
-# For each argument: the object that is there, or null; whether it can be read; whether it can be changed.
+# For each path of a JSON array: the object that is there, or null; whether it can be read; whether it can be changed.
 LOOK = """
 import json, os, sys
-for path in sys.argv[1:]:
+for path in json.loads(sys.argv[1]):
     try:
         info = os.stat(path)
         there = [info.st_dev, info.st_ino]
@@ -71,7 +71,7 @@ def test_the_app_finds_what_the_model_says(here: world.World, granted: tuple[str
     if granted:
         here.decide(*granted)
     asked = [*SYSTEM, *(f"{here.home}/{name}".rstrip("/") for name in BELOW_HOME)]
-    rows = [json.loads(line) for line in here.says(LOOK, *asked).splitlines()]
+    rows = [json.loads(line) for line in here.says(LOOK, json.dumps(asked)).splitlines()]
     assert [row[0] for row in rows] == asked
     box = compiled(here)
     for where, there, readable, writable in rows:
