@@ -35,6 +35,7 @@ ETC = (
     "/etc/ld.so.conf.d", "/etc/locale.alias", "/etc/locale.conf", "/etc/localtime", "/etc/mime.types",
     "/etc/os-release", "/etc/pango", "/etc/terminfo", "/etc/timezone", "/etc/vulkan", "/etc/xdg",
 )  # fmt: skip
+MEDIA = ("/run/media", "/media")
 RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 PATIENCE = 5.0  # seconds for a bus on a busy machine
@@ -81,12 +82,13 @@ def _look(
     wanted = {what: sorted(need.name for need in needs if need.what == what) for what in _WHAT}
     account = _account(watch, kept)
     runtime = os.path.dirname(kept.runtime)
-    directories = _directories(watch, account, kept)
+    directories = (*_directories(watch, account, kept), *_media(watch, account))
     table = _mounts(watch) if wanted["place"] or wanted["mounts"] else ()
     reserved = _canonical(watch, kept, table)
     etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
     places = (paths.parse_place(text).resolve(dict(directories)) for text in wanted["place"])
     links = [entry.path for entry in etc if entry.kind == "link"]
+    listed = (account.home, dict(directories).get(paths.REMOVABLE))
     asked = sorted({*filter(None, places), *wanted["path"], *reserved, *links, command})
     seen = _HostFacts(
         machine=os.uname().machine,
@@ -97,7 +99,7 @@ def _look(
         apps=os.path.realpath(f"{kept.data}/apps"),
         system=(*_entries(watch, SYSTEM), *(each for each in _entries(watch, LINKS) if each.kind == "link")),
         etc=etc,
-        paths=tuple(_path(watch, each, account.home) for each in asked),
+        paths=tuple(_path(watch, each, listed) for each in asked),
         wayland=displays.look_wayland(watch) if "wayland" in wanted["display"] else None,
         x11=displays.look_x11(watch, account) if "x11" in wanted["display"] else None,
         buses=tuple(filter(None, (_bus(watch, name, runtime, kept, app_id) for name in wanted["bus"]))),
@@ -193,6 +195,19 @@ def _directories(watch: guards.Watch, account: facts.Account, kept: state.Places
     return tuple((root, _below(found, kept.home, account.home)) for root, found in resolved.items())
 
 
+def _media(watch: guards.Watch, account: facts.Account) -> tuple[tuple[str, str], ...]:
+    """Where the desktop mounts what this user plugs in: udisks2 makes the directory, which is root's, for the first."""
+    for above in MEDIA:
+        place = f"{above}/{account.user}"
+        watch.see("real", place)
+        watch.see("node", place)
+        with contextlib.suppress(OSError):
+            info = os.lstat(place)
+            if stat.S_ISDIR(info.st_mode) and not info.st_uid and os.path.realpath(place) == place:
+                return ((paths.REMOVABLE, place),)
+    return ()
+
+
 def _below(found: str, before: str, after: str) -> str:
     return after + found[len(before) :] if paths.inside(found, before) else found
 
@@ -228,7 +243,7 @@ def _kind(mode: int) -> str:
     return {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link"}.get(stat.S_IFMT(mode), "")
 
 
-def _path(watch: guards.Watch, wanted: str, home: str) -> facts.PathFact:
+def _path(watch: guards.Watch, wanted: str, listed: tuple[str | None, ...]) -> facts.PathFact:
     watch.see("real", wanted)
     watch.see("node", wanted)
     nobody = -1
@@ -244,7 +259,7 @@ def _path(watch: guards.Watch, wanted: str, home: str) -> facts.PathFact:
     except OSError:
         return facts.PathFact(path=wanted, real="", kind="other", owner=nobody)
     kind = _kind(info.st_mode) or "other"
-    children = _children(watch, real) if real == home else ()
+    children = _children(watch, real) if real in listed else ()
     return facts.PathFact(path=wanted, real=real, kind=kind, owner=info.st_uid, entries=children)
 
 

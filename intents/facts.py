@@ -35,7 +35,8 @@ class PathFact:
 
     path: absolute, as the place resolves; real: canonical, all links followed (for an absent one: the canonical
     parent plus the rest, or empty if that cannot be told); kind: dir, file, absent, other or unreadable;
-    owner: a user id, -1 when nothing is there; entries: the children (name, kind) of the home directory, else empty.
+    owner: a user id, -1 when nothing is there; entries: the children (name, kind) of the home and of where media are
+    mounted, else empty.
     """
 
     path: str

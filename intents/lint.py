@@ -195,7 +195,7 @@ def _scope(intent: model.Intent, manifest: model.Manifest) -> Iterator[tuple[str
 def _place(intent: str, scope: path.Path, connected: bool) -> Iterator[tuple[str, str]]:
     place = scope.place
     below = _below_home(place)
-    if below in _WIDE_BELOW_HOME or place.text in (*_WIDE_ABSOLUTE, *paths.USER_DIRECTORIES):
+    if below in _WIDE_BELOW_HOME or place.text in (*_WIDE_ABSOLUTE, *paths.USER_DIRECTORIES, paths.REMOVABLE):
         yield "wide-place", f"`{intent}` asks for the whole of `{place.text}`"
         if connected:
             yield "network-beside-files", f"`{intent}` asks for `{place.text}` beside the whole network"

@@ -16,7 +16,8 @@ USER_DIRECTORIES = (
     "xdg-videos",
 )
 BASE_DIRECTORIES = ("xdg-cache", "xdg-config", "xdg-data", "xdg-state")
-ROOTS = ("home", *USER_DIRECTORIES, *BASE_DIRECTORIES)
+REMOVABLE = "removable"
+ROOTS = ("home", *USER_DIRECTORIES, *BASE_DIRECTORIES, REMOVABLE)
 
 # Kernel interfaces and other programs' run-time state: no answer of the user grants them (ruling in SPEC §8.6).
 REFUSED_ROOTS = ("/proc", "/sys", "/dev", "/run", "/tmp", "/var/run", "/var/tmp")

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 from broker import prompts
-from intents import bwrap, compiler, decide, diff, errors, facts, kinds, model, paths, plan, sandbox
+from intents import compiler, decide, diff, errors, facts, kinds, model, sandbox
 from intents.kinds import display, path
 
 HOSTS = pathlib.Path(__file__).parent / "hosts"
@@ -278,84 +278,3 @@ def test_an_answer_to_one_compositor_is_none_to_another_that_offers_more() -> No
                 diff.diff(vetted, made, NOW, now), host(), session_available=True, root=False
             ).questions
             assert question.changed.startswith("moved: this compositor")
-
-
-def strict(closure: facts.Closure, *found: facts.PathFact, **app: object) -> sandbox.Sandbox:
-    """A program on the strict base, with what else is granted to be read."""
-    seen = dataclasses.replace(host(found=found), closure=closure)
-    intents = tuple(
-        model.Intent(id=f"i{number}", scope=path.Path(place=paths.parse_place(fact.path), access="read"),
-                     optional=True, reason="r", if_denied="d")
-        for number, fact in enumerate(found)
-    )  # fmt: skip
-    keys = {"base": "strict", "libraries": "closure", **app}
-    made = model.App(
-        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
-        aliases=(), packages=(), **keys,
-    )  # fmt: skip
-    manifest = model.Manifest(app=made, intents=intents, digest="0" * 64)
-    vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
-    verdicts = tuple(model.Verdict(intent=each, granted=(each.scope,), because="") for each in intents)
-    return compiler.compile_sandbox(model.Grant(vetted=vetted, verdicts=verdicts), seen).sandbox
-
-
-APP = facts.Entry(path="/usr/bin/app", kind="file")
-
-
-@pytest.mark.parametrize(
-    ("lack", "code", "system_too"),
-    [
-        (facts.Lack(name="liba.so", of="/usr/bin/app", why=facts.ABSENT), "library-missing", False),
-        (facts.Lack(name="liba.so", of="/usr/bin/app", why=facts.OTHER_PROCESSOR), "library-missing", False),
-        (facts.Lack(name="/usr/bin/app", of="/usr/bin/app", why=facts.OTHER_PROCESSOR), "program-unsuitable", True),
-        (facts.Lack(name="/usr/bin/app", of="/usr/bin/app", why=facts.NO_PROGRAM), "program-unsuitable", True),
-        (facts.Lack(name="/lib/ld-musl.so.1", of="/usr/bin/app", why=facts.NO_PROGRAM), "program-unsuitable", True),
-    ],
-)
-def test_a_program_that_cannot_run_is_not_started(lack: facts.Lack, code: str, *, system_too: bool) -> None:
-    closure = facts.Closure(entries=(APP,), lacks=(lack,))
-    with pytest.raises(errors.HostError) as refused:
-        strict(closure)
-    assert (refused.value.code, refused.value.exit_status) == (code, 127)
-    if system_too:  # there the linker itself looks for libraries
-        with pytest.raises(errors.HostError):
-            strict(closure, libraries="system")
-    else:
-        assert strict(closure, libraries="system")
-
-
-def test_a_library_elsewhere_has_to_be_granted() -> None:
-    closure = facts.Closure(entries=(APP,), outside=("/opt/app/lib/liba.so",))
-    with pytest.raises(errors.HostError) as refused:
-        strict(closure)
-    assert refused.value.code == "library-missing" and "/opt/app/lib/liba.so" in refused.value.message
-    assert strict(closure, at("/opt/app"))
-
-
-def test_the_bases_of_one_machine() -> None:
-    """One closure as golden rows: what is there, at which place, and nothing else of the host."""
-    link = facts.Entry(path="/lib64", kind="link", target="usr/lib64")
-    library = facts.Entry(path="/usr/lib64/ld.so", kind="file")
-    box = strict(facts.Closure(entries=(link, APP, library)), proc=False)
-    shown = {op.describe() for op in box.mounts if not op.dest.startswith(HOME)}
-    assert shown == {
-        "link /lib64 -> usr/lib64", "read /usr/bin/app", "read /usr/lib64/ld.so", "link /proc/self/exe -> /usr/bin/app",
-        "own dev at /dev", "empty directory /tmp", "empty directory /run/user/1000",
-        "file /etc/passwd (72 bytes, written by intents)", "file /etc/group (30 bytes, written by intents)",
-        "file /etc/nsswitch.conf (40 bytes, written by intents)",
-    }  # fmt: skip
-    assert [env.name for env in box.env] == ["HOME", "LOGNAME", "PATH", "USER", "XDG_RUNTIME_DIR"]
-    assert [passed.name for passed in box.passed] == ["TERM", "COLORTERM", "NO_COLOR"]
-
-
-def test_signals_are_given_back_only_where_env_is_shown() -> None:
-    def signals(box: sandbox.Sandbox) -> bytes:
-        sections = plan.decode(bwrap.plan_bytes(box, host(), guards=(), settings={}))
-        assert sections is not None
-        names = sections["settings"]
-        return dict(zip(names[::2], names[1::2], strict=True))[b"signals"]
-
-    env = facts.Entry(path="/usr/bin/env", kind="file")
-    assert signals(strict(facts.Closure(entries=(APP,)))) == b"0"
-    assert signals(strict(facts.Closure(entries=(APP, env)))) == b"1"
-    assert signals(compiled(host(), optional=True, granted=False, kind="dns", scope="any").sandbox) == b"1"

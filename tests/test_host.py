@@ -75,7 +75,7 @@ def test_what_may_not_be_looked_at_is_unreadable(home: pathlib.Path) -> None:
         if os.stat(directory).st_uid == os.geteuid():
             os.chmod(directory, os.stat(directory).st_mode | 0o011)
     with nobody():
-        found = host._path(watch, f"{closed}/inside", str(home))
+        found = host._path(watch, f"{closed}/inside", (str(home),))
     closed.chmod(0o700)
     assert (found.kind, found.real) == ("unreadable", "")
 

@@ -8,7 +8,8 @@ from intents import catalogue, errors, facts, keys, model, paths, sandbox
 
 KIND = "path"
 DOC = """Use one file or directory. `place` is `home/…`, one of the user's directories (`xdg-documents/…`), a
-directory below one of the base directories (`xdg-config/…`) or an absolute path. `access` is `read`, `write` (read
+directory below one of the base directories (`xdg-config/…`), `removable` (what you have mounted: sticks, disks,
+cameras) or one of them (`removable/…`), or an absolute path. `access` is `read`, `write` (read
 and change), or `create` (the same, and the directory is made when it does not exist). Nothing of the broker, the
 kernel (`/proc`, `/sys`, `/dev`) or the running system (`/run`, `/tmp`) can be granted."""
 
@@ -36,7 +37,10 @@ class Path:
         place = paths.parse_place(keys.string(table, "place", KIND))
         if place.root == "/":
             _refuse_system(place.text)
-        return cls(place=place, access=keys.choice(table, "access", ACCESS, KIND))
+        access = keys.choice(table, "access", ACCESS, KIND)
+        if place.root == paths.REMOVABLE and access == "create":
+            raise errors.ManifestError("bad-value", f"`access` below `{place.root}` must be `read` or `write`")
+        return cls(place=place, access=access)
 
     @property
     def kind(self) -> str:
@@ -74,7 +78,8 @@ class Path:
             return model.Risk.CRITICAL
         if self.access != "read":
             return model.Risk.HIGH
-        return model.Risk.HIGH if any(_wide(way, host.account.home) for way in self._ways(host)) else model.Risk.NORMAL
+        wide = any(_wide(way, host.account.home) for way in self._ways(host)) or self.place == MEDIA
+        return model.Risk.HIGH if wide else model.Risk.NORMAL
 
     def holds(self, host: facts.HostFacts) -> str:
         """Which secrets whoever reads there gets, as `it holds …`; empty for none."""
@@ -98,6 +103,9 @@ class Path:
         verb = "read" if self.access == "read" else "read, change and delete"
         what = "the file" if fact and fact.kind == "file" else "everything in"
         notes: list[str] = []
+        if self.place == MEDIA:
+            what = "everything on the media that are mounted in"
+            notes.append("Media that you mount while it runs are seen from its next start on.")
         if starts := self.starts(host):
             notes.append(catalogue.NO_SANDBOX.format(starts))
         if holds := self.holds(host):
@@ -122,8 +130,8 @@ class Path:
         fact = self._fact(host)
         real = fact.real
         refuse_path(real, self.place.text, host, write=self.access != "read")
-        if real == host.account.home:
-            return self._home(fact, host, because)
+        if real in (host.account.home, host.directory(paths.REMOVABLE)):
+            return self._children(fact, host, because)
         access = sandbox.Access.READ if self.access == "read" else sandbox.Access.WRITE
         dest, extra = _destination(real, host, because)
         ops: list[sandbox.Op] = [sandbox.Bind(source=real, dest=dest, access=access, because=because), *extra]
@@ -137,7 +145,8 @@ class Path:
     def _fact(self, host: facts.HostFacts) -> facts.PathFact:
         path = self.place.resolve(dict(host.directories))
         if path is None:
-            raise errors.HostError("place-missing", f"this account has no directory for `{self.place.text}`")
+            what = "nothing is mounted" if self.place.root == paths.REMOVABLE else "this account has no directory"
+            raise errors.HostError("place-missing", f"{what} for `{self.place.text}`")
         fact = host.path(path)
         if fact is None or fact.kind == "unreadable" or not fact.real:
             raise errors.HostError("place-missing", f"`{paths.printable(path)}` cannot be looked at")
@@ -147,8 +156,11 @@ class Path:
             raise errors.HostError("place-missing", f"`{paths.printable(path)}` does not exist")
         return fact
 
-    def _home(self, fact: facts.PathFact, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
-        hidden = {*NOT_OF_HOME} | _first(fact, (*host.reserved, *host.kernel))
+    def _children(self, fact: facts.PathFact, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
+        """One by one: of a home, so that some can be left out; of media, because a later mount below a bind for reading
+        would be writable (mount_namespaces(7): it arrives with flags of its own)."""
+        apart = {*NOT_OF_HOME} if fact.real == host.account.home else set()
+        hidden = apart | _first(fact, (*host.reserved, *host.kernel))
         kept = _first(fact, host.code) if self.access != "read" else {name for name, _ in fact.entries}
         return tuple(
             sandbox.Bind(
@@ -160,6 +172,9 @@ class Path:
             for name, kind in fact.entries
             if kind in ("dir", "file") and name not in hidden
         )
+
+
+MEDIA = paths.Place(root=paths.REMOVABLE, parts=())
 
 
 def _shows(place: paths.Place, other: paths.Place) -> bool:
@@ -175,7 +190,9 @@ def _shows(place: paths.Place, other: paths.Place) -> bool:
 def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> None:
     """Raise RefusedError for a canonical path that no answer can grant (SPEC §8.6)."""
     shown = paths.printable(text)
-    running = (*paths.REFUSED_ROOTS, *host.kernel, *([host.runtime_dir] if host.runtime_dir else []))
+    media = host.directory(paths.REMOVABLE)  # below /run, and files of the user's all the same
+    named = () if media and paths.inside(real, media) else paths.REFUSED_ROOTS
+    running = (*named, *host.kernel, *([host.runtime_dir] if host.runtime_dir else []))
     if real == "/" or any(paths.inside(real, root) for root in running):
         what = f"`{shown}` is `{paths.printable(real)}`"
         raise errors.RefusedError("path-refused", f"{what}, which belongs to the running system")
@@ -185,7 +202,7 @@ def refuse_path(real: str, text: str, host: facts.HostFacts, *, write: bool) -> 
         raise errors.RefusedError("path-refused", f"`{shown}` is where a sandbox shows what lies in ~/.config and such")
     if real in paths.SYSTEM_ROOTS:
         raise errors.RefusedError("path-refused", f"`{shown}` is part of what every sandbox already has")
-    if real == host.account.home:
+    if real in (host.account.home, media):
         return  # given child by child, so that the reserved places stay out
     if window := next((place for place in host.kernel if paths.inside(place, real)), ""):
         what = f"`{shown}` holds `{paths.printable(window)}`, which shows the running system"

@@ -2,13 +2,15 @@
 
 import os
 import pathlib
+import pwd
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from tests.conftest import must_work
-from tests.real import world
+from tests.real import test_attacks_more, world
 
 pytestmark = pytest.mark.real
 
@@ -214,3 +216,41 @@ def test_a_script_brings_its_shell() -> None:
         shells = {os.path.realpath("/bin/sh"), f"{os.path.realpath('/bin')}/sh"}
     assert (done.stdout.decode().split()[0], {*done.stdout.decode().split()[1:]}) == ("hello", shells)
     assert done.returncode == 127
+
+
+# In a mount namespace with a /run of its own: one medium now, another one while the app runs.
+PLUGGED = """
+import pathlib, subprocess, sys
+sys.path.insert(0, {root!r})
+from tests.real import world
+asked = {{"media": {{"kind": "path", "place": "removable", "access": "read"}}}}
+media = pathlib.Path("/run/media", {user!r})
+with world.world() as here:
+    here.install(world.manifest(["/bin/sh", "-c"], asked))
+    assert "STICK" not in here.says(f"ls {{media}} 2>&1; true")
+    here.decide()
+    assert here.says(f"ls {{media}} {{media}}/STICK") == f"{{media}}:\\nSTICK\\n\\n{{media}}/STICK:\\nphoto\\n"
+    assert here.start(f"touch {{media}}/STICK/new {{media}}/new").returncode == 1
+    subprocess.run(["mkdir", media / "LATER"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "later", media / "LATER"], check=True)
+    assert here.says(f"ls {{media}}") == "LATER\\nSTICK\\n"  # the next start, although there was a plan
+    tries = f"echo ready; read go; touch {{media}}/LATER/new {{media}}/LAST/new 2>&-; ls {{media}} {{media}}/LATER"
+    pipes = {{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}}
+    app = subprocess.Popen(here.argv(world.APP, tries), env=here.environ, **pipes)
+    assert app.stdout.readline() == b"ready\\n"
+    subprocess.run(["mkdir", media / "LAST"], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "last", media / "LAST"], check=True)
+    assert app.communicate(b"\\n")[0].decode() == f"{{media}}:\\nLATER\\nSTICK\\n\\n{{media}}/LATER:\\n"
+"""
+
+
+@test_attacks_more.only_root_mounts
+def test_media_are_seen_one_by_one_and_later_ones_by_the_next_start() -> None:
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    stick = f"/run/media/{user}/STICK"
+    make = f"mount -t tmpfs run /run && mount --make-shared /run && mkdir -p {stick} && mount -t tmpfs one {stick}"
+    script = PLUGGED.format(root=str(world.ROOT), user=user)
+    started = f'{make} && touch {stick}/photo && exec "$@"'
+    argv = ["unshare", "-m", "/bin/sh", "-c", started, "sh", sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=world.LIMIT, check=False)
+    assert (done.returncode, done.stderr[-2000:]) == (0, "")
