@@ -3,10 +3,12 @@
 import struct
 from dataclasses import dataclass
 
-ALLOW, KILL_PROCESS = "allow", "kill"
+ALLOW, KILL_PROCESS, KILL_THREAD = "allow", "kill", "kill the thread"
+_ACTIONS = {0x7FFF0000: ALLOW, 0x80000000: KILL_PROCESS, 0: KILL_THREAD}
 _ERRNO = {1: "EPERM", 38: "ENOSYS", 97: "EAFNOSUPPORT"}
 
 LOAD_WORD, JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_AT_LEAST, JUMP_BITS, RETURN = 0x20, 0x05, 0x15, 0x25, 0x35, 0x45, 0x06
+AND = 0x54
 _CONDITIONAL = {JUMP_EQUAL, JUMP_GREATER, JUMP_AT_LEAST, JUMP_BITS}
 _DATA_SIZE = 64  # struct seccomp_data
 _LONGEST = 4096  # BPF_MAXINSNS
@@ -35,7 +37,7 @@ def load(program: bytes) -> tuple[Instruction, ...]:
             farthest = op.k if op.code == JUMP else max(op.jt, op.jf)
             if at + 1 + farthest >= len(instructions):
                 raise ValueError(f"{at}: jump past the end")
-        elif op.code != RETURN:
+        elif op.code not in (RETURN, AND):
             raise ValueError(f"{at}: opcode {op.code:#x}")
     if instructions[-1].code != RETURN:
         raise ValueError("the last instruction does not return")
@@ -54,6 +56,8 @@ def run(program: tuple[Instruction, ...], *, audit: int, number: int, arguments:
             (accumulator,) = struct.unpack_from("<I", data, op.k)
         elif op.code == JUMP:
             at += op.k
+        elif op.code == AND:
+            accumulator &= op.k
         elif op.code == RETURN:
             return _verdict(op.k)
         else:
@@ -67,8 +71,8 @@ def run(program: tuple[Instruction, ...], *, audit: int, number: int, arguments:
 
 
 def _verdict(value: int) -> str:
-    if value in (0x7FFF0000, 0x80000000):
-        return ALLOW if value == 0x7FFF0000 else KILL_PROCESS
+    if value in _ACTIONS:
+        return _ACTIONS[value]
     if value >> 16 == 5:
         return _ERRNO[value & 0xFFFF]
     raise ValueError(f"action {value:#x}")

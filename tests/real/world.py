@@ -184,10 +184,10 @@ class World:
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """A world below the real home, because nothing below /tmp can be granted; it is removed afterwards."""
+def world(above: str | None = None) -> Iterator[World]:
+    """A world below the real home (nothing below /tmp can be granted) or ``above``; it is removed afterwards."""
     must_work(shutil.which("bwrap"), "bubblewrap")
-    above = pathlib.Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    above = above or pwd.getpwuid(os.geteuid()).pw_dir
     base = pathlib.Path(os.path.realpath(tempfile.mkdtemp(prefix=".intents-test-", dir=above)))
     try:
         yield World(base)
