@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import socket
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 
@@ -127,6 +128,24 @@ except PermissionError:
     assert here.says(asked) == ("refused\n" if here.load().host.landlock >= 6 else "reached\n")
     # The protection is what refuses: without it the signal arrives.
     assert here.says(asked, removed="from broker import launch\nlaunch._restrict = lambda: None\n") == "reached\n"
+
+
+def test_what_sees_other_processes_cannot_trace_them(here: World) -> None:
+    """With tracing allowed among its own and namespaces to be made as well: a process outside is of another one."""
+    kinds = ("processes", "debugging", "nested-sandbox")
+    here.install(world.manifest(world.PYTHON, {kind: {"kind": kind} for kind in kinds}))
+    here.decide()
+    willing = CALL + "libc.prctl(0x59616d61, ctypes.c_ulong(-1)); print(flush=True); input()"  # PR_SET_PTRACER: anybody
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*world.PYTHON, willing], stdin=pipe, stdout=pipe) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        asked = f"print(libc.ptrace(0x4206, {child.pid}, 0, 0), ctypes.get_errno())"  # PTRACE_SEIZE
+        assert here.says(CALL + asked) == "-1 1\n"  # EPERM
+        assert here.says(CALL + "libc.unshare(0x10000000); " + asked) == "-1 1\n"
+        outside = subprocess.run([*world.PYTHON, CALL + asked], capture_output=True, check=True, text=True).stdout
+        assert outside == "0 0\n"
+        child.kill()
 
 
 @pytest.mark.parametrize("use", ["files", "ipc"])
