@@ -95,7 +95,7 @@ def test_an_absent_window_leaves_the_terminal_program(places: state.Places, put:
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666])
-def test_a_file_that_others_can_write_is_refused(places: state.Places, put: Put, mode: int) -> None:
+def test_cve_2017_9780_a_file_that_others_can_write_is_refused(places: state.Places, put: Put, mode: int) -> None:
     put("data/manifests/org.example.App.toml", text("org.example.App")).chmod(mode)
     with pytest.raises(errors.CatalogError) as unsafe:
         catalog.find("org.example.App", places)
@@ -149,7 +149,7 @@ def test_what_the_user_has_is_in_no_aliass_way(places: state.Places, put: Put, t
         assert unreadable.value.code == "unreadable"
 
 
-def test_a_pipe_is_not_waited_for(places: state.Places, tmp_path: pathlib.Path) -> None:
+def test_ghsa_qrwq_7qwx_q9rp_a_pipe_is_not_waited_for(places: state.Places, tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "data/manifests/org.example.App.toml", 0o644)
     with pytest.raises(errors.CatalogError) as unreadable:
         catalog.find("org.example.App", places)

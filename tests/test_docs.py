@@ -61,6 +61,18 @@ def test_every_part_of_the_language_has_vectors() -> None:
     assert {"3.1", "3.2", "3.3", "4", "5.1", "5.2", "5.3", "5.4", "5.5", "6", "7"} <= cited
 
 
+def test_every_hole_of_others_has_its_test_and_every_test_its_row() -> None:
+    """Those that are named after an identifier, in both directions."""
+    page = (ROOT / "docs" / "holes.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    pattern = r"^def (test_(?:cve|ghsa|usn|flatpak|firejail)_[0-9a-z]\w+)\("
+    there = set(re.findall(pattern, sources("tests"), flags=re.MULTILINE))
+    assert named == {name for name in there if re.search(r"_\d", name)}
+    for name in named:
+        first = re.findall(r"(cve_\d+_\d+|ghsa_\w{4}_\w{4}_\w{4}|usn_\d+_\d|flatpak_[0-9a-f]{8}|firejail_\d+)", name)
+        assert all(word.replace("_", "-").lower() in page.lower().replace(" ", "-") for word in first), name
+
+
 def test_tests_that_pages_name_exist() -> None:
     named = {name for page in PAGES for name in re.findall(r"tests/[\w/]+\.py", page.read_text("utf-8"))}
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []

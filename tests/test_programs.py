@@ -95,7 +95,9 @@ def test_a_missing_bubblewrap_is_said_with_the_command(path: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [stat.S_ISUID, stat.S_ISGID])
-def test_a_privileged_bubblewrap_is_refused(bwrap: str, tmp_path: pathlib.Path, mode: int) -> None:
+def test_cve_2026_41163_and_2020_5291_a_privileged_bubblewrap_is_refused(
+    bwrap: str, tmp_path: pathlib.Path, mode: int
+) -> None:
     copy = tmp_path / "bwrap"
     shutil.copy(bwrap, copy)
     copy.chmod(0o755 | mode)

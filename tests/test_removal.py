@@ -63,7 +63,7 @@ def test_all_lineages_go_and_no_other_app(places: state.Places) -> None:
     assert removal.remove(places, APP) == ()
 
 
-def test_no_link_is_followed(places: state.Places, tmp_path: pathlib.Path) -> None:
+def test_cve_2026_34079_no_link_is_followed(places: state.Places, tmp_path: pathlib.Path) -> None:
     canary = tmp_path / "canary"
     (canary / "inside").mkdir(parents=True)
     (canary / "file").touch()

@@ -109,7 +109,7 @@ def test_arm64_has_no_second_abi_and_calls_those_numbers_unknown() -> None:
 
 @pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
 @pytest.mark.parametrize("machine", MACHINES)
-def test_ioctl_refuses_only_the_two_that_type_into_a_terminal(machine: str, high: int) -> None:
+def test_cve_2023_28100_ioctl_refuses_only_the_two_that_type_into_a_terminal(machine: str, high: int) -> None:
     found = {request: guarded(machine, "ioctl", 3, high | request) for request in range(0x5400, 0x5500)}
     assert {request for request, word in found.items() if word != "allow"} == {0x5412, 0x541C}
     assert found[0x5412] == found[0x541C] == "EPERM"
@@ -186,7 +186,7 @@ def test_namespaces_are_made_with_one_feature_only(machine: str, feature: str, g
 
 @given(machine=st.sampled_from(MACHINES), number=NUMBERS, arguments=st.tuples(*[WORD] * 6), high=HIGH)
 @quiet
-def test_high_halves_of_arguments_never_matter(
+def test_cve_2019_10063_high_halves_of_arguments_never_matter(
     machine: str, number: int, arguments: tuple[int, ...], high: int
 ) -> None:
     other = tuple(value & 0xFFFFFFFF | high for value in arguments)

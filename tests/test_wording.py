@@ -91,7 +91,7 @@ def test_every_character_is_drawn_or_spelled_out() -> None:
 
 
 @pytest.mark.parametrize("char", "\x1b\x07\x9b\u202e\u200b\u2066\ufeff\U000e0041\u00a0\u3000\u2028\u3164\ufe0f│▶\r\n\t")
-def test_what_deceives_is_spelled_out(char: str) -> None:
+def test_cve_2023_28101_what_deceives_is_spelled_out(char: str) -> None:
     assert wording.clean(f"a{char}b") == "a" + char.encode("unicode_escape").decode() + "b"
 
 

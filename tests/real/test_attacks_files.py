@@ -88,7 +88,7 @@ launch.execute = execute
 
 
 @pytest.mark.parametrize("swapped", ["Documents", "Documents/deep"])
-def test_a_directory_exchanged_between_look_and_launch_is_refused(here: world.World, swapped: str) -> None:
+def test_cve_2026_34078_a_directory_exchanged_before_launch_is_refused(here: world.World, swapped: str) -> None:
     for top in ("Documents", "secret"):
         (here.home / top / "deep" / "est").mkdir(parents=True)
         (here.home / top / "deep" / "est" / "file").write_text(f"this is {top}")
@@ -104,7 +104,7 @@ def test_a_directory_exchanged_between_look_and_launch_is_refused(here: world.Wo
 
 
 @pytest.mark.parametrize("name", ["config", "data"])
-def test_an_own_directory_replaced_by_a_link_leads_nowhere(here: world.World, name: str) -> None:
+def test_ghsa_8688_9x26_hhxj_an_own_directory_replaced_by_a_link_leads_nowhere(here: world.World, name: str) -> None:
     granted(here)
     assert here.says("true") == ""
     own = here.own(name)
@@ -119,7 +119,7 @@ def test_an_own_directory_replaced_by_a_link_leads_nowhere(here: world.World, na
     assert here.start(f"cat ~/{inside}/file", removed=FOLLOW).stdout == b"this is secret"
 
 
-def test_links_planted_in_own_directories_change_nothing_on_the_host(here: world.World) -> None:
+def test_cve_2026_87766_and_ghsa_99wv_m8rp_g58x_planted_links_change_nothing_on_the_host(here: world.World) -> None:
     """CVE-2026-87766: bubblewrap before 0.12 makes mount points through links, which it resolves on the host."""
     granted(here, docs=access("home/Documents"), deep=access("xdg-config/kde/globals", "create"))
     secret = here.home / "secret"
@@ -184,7 +184,7 @@ def canaries(here: world.World) -> list[pathlib.Path]:
 
 
 @pytest.mark.parametrize("how", ["read", "write"])
-def test_the_brokers_places_are_nowhere_under_a_grant_of_the_home(here: world.World, how: str) -> None:
+def test_firejail_7154_the_brokers_places_are_nowhere_under_a_grant_of_the_home(here: world.World, how: str) -> None:
     planted = canaries(here)
     granted(here, all=access("home", how))
     assert here.says("cat ~/Documents/file") == "this is Documents"

@@ -204,7 +204,7 @@ os.execve = lambda path, argv, _: real(path, argv, os.environ)
     assert "s3cret" in here.says(script, name=SHELL, environ=secrets, removed=removed)
 
 
-def test_bubblewrap_itself_has_no_environment(here: world.World) -> None:
+def test_cve_2021_21261_bubblewrap_itself_has_no_environment(here: world.World) -> None:
     argv = here.argv(SHELL, "echo up; read line")
     with subprocess.Popen(
         argv, env={**here.environ, "SECRET": "s3cret"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=here.base

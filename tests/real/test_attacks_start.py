@@ -36,7 +36,7 @@ def directory(here: world.World) -> Iterator[int]:
     os.close(handle)
 
 
-def test_inherited_descriptors_are_closed(here: world.World, directory: int) -> None:
+def test_usn_8779_2_inherited_descriptors_are_closed(here: world.World, directory: int) -> None:
     script = f"cat /proc/self/fd/{directory}/../canary; ls /proc/self/fd | wc -l"
     assert here.says(script, name=SHELL, fds=[directory]).split() == ["4"]  # 0 to 2 and the one that lists them
     removed = "from broker import launch\nlaunch._forget_inherited = lambda: None"
@@ -142,7 +142,7 @@ def test_a_caller_that_ignores_its_children_makes_nothing_hang(here: world.World
         assert peers.ends(process.wait) == 3
 
 
-def test_no_argument_is_read_by_anybody_but_the_app(here: world.World) -> None:
+def test_cve_2020_17367_no_argument_is_read_by_anybody_but_the_app(here: world.World) -> None:
     hostile = ["--", "--share-net", "--bind", "/", "/host", "-c", "--args", "99", "=x", "b0", "", "a\nb", "--unsigned"]
     code = "import sys; print(sys.argv[1:])"
     assert here.says(code, *hostile, name=PYTHON) == f"{hostile}\n"
@@ -155,7 +155,7 @@ def test_arguments_may_be_long_and_no_text(here: world.World) -> None:
 
 
 @pytest.mark.parametrize("words", [["--share-net", SHELL], ["--"], ["-x"], ["--bind=/"], [""]])
-def test_no_option_of_bubblewrap_is_one_of_ours(here: world.World, words: list[str]) -> None:
+def test_cve_2024_32462_no_argument_is_an_option_of_bubblewrap(here: world.World, words: list[str]) -> None:
     name, *options = reversed(words)
     done = here.start("echo started", name=name, options=options)
     assert done.returncode in (2, 127)

@@ -170,7 +170,7 @@ def test_no_bytes_raise_anything_else_than_value_error(data: bytes) -> None:
         bus.decode(framed)
 
 
-def test_the_installed_proxy_does_not_pass_what_quotes_a_pending_call() -> None:
+def test_cve_2026_94422_the_installed_proxy_does_not_pass_what_quotes_a_pending_call() -> None:
     proxy = programs.find("xdg-dbus-proxy")
     must_work(proxy, "xdg-dbus-proxy")
     assert doctor_proxy.probe(proxy, peers.PATIENCE) == doctor_proxy.FIXED

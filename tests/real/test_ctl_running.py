@@ -149,7 +149,7 @@ def test_an_orphan_is_still_listed_and_ended(home: world.World) -> None:
         assert [body["status"] for body in history(home, "exit")] == [None]
 
 
-def test_a_record_of_numbers_that_came_back_is_no_instance(home: world.World) -> None:
+def test_cve_2022_31214_a_record_of_numbers_that_came_back_is_no_instance(home: world.World) -> None:
     """Our own pid stands for the next process that got a number: alive, of this user, and in no such sandbox."""
     run = pathlib.Path(runs.directory(home.places))
     alive = os.getppid() or 1  # in a box of its own the suite may have no parent

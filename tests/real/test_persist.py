@@ -48,7 +48,7 @@ def test_what_is_kept_is_there_the_next_time_and_is_not_the_users(here: world.Wo
 
 
 @pytest.mark.parametrize("component", ["", "persist", "persist/games"])
-def test_a_link_at_any_component_leads_nowhere(here: world.World, component: str) -> None:
+def test_cve_2024_42472_a_link_at_any_component_leads_nowhere(here: world.World, component: str) -> None:
     """CVE-2024-42472: a kept directory that the app exchanged for a link."""
     granted(here, keep=GAMES)
     here.says("true")

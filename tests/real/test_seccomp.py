@@ -185,7 +185,7 @@ def probe(uid: int, *, filtered: bool) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("uid", accounts())
-def test_each_call_is_refused_by_the_filter_and_not_by_the_kernel(uid: int) -> None:
+def test_cve_2021_41133_each_call_is_refused_by_the_filter_and_not_by_the_kernel(uid: int) -> None:
     inside, twin = probe(uid, filtered=True), probe(uid, filtered=False)
     assert inside == {name: row[3] for name, row in CASES.items()}
     assert {name for name in CASES if inside[name] == twin[name]} <= SAME_WITHOUT, twin
@@ -200,7 +200,7 @@ def test_other_processor_modes_end_the_process(uid: int) -> None:
 
 
 @pytest.mark.parametrize("uid", accounts())
-def test_nothing_can_be_typed_into_the_terminal(uid: int) -> None:
+def test_cve_2017_5226_nothing_can_be_typed_into_the_terminal(uid: int) -> None:
     assert sandbox(uid, TYPE_AHEAD, filtered=True) == "0"
     sysctl = pathlib.Path("/proc/sys/dev/tty/legacy_tiocsti")  # absent before Linux 6.2, which always typed
     live = not sysctl.exists() or sysctl.read_text().strip() == "1"

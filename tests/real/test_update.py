@@ -112,7 +112,7 @@ def test_another_key_is_refused_until_agreed_to(home: world.World) -> None:
     assert starting.got(starting.quietly(home, LOOK)) == {"notes"}
 
 
-def test_an_older_manifest_is_refused(home: world.World) -> None:
+def test_ghsa_9rww_v4mm_x4jg_an_older_manifest_is_refused(home: world.World) -> None:
     publish(home, starting.manifest(serial=2))
     assert starting.got(starting.quietly(home, LOOK)) == {"notes"}
     assert [event.body["serial"] for event in starting.events(home, What.SERIAL)] == [2]
