@@ -114,10 +114,17 @@ def _difference(promised: object, found: object) -> str:
 
 
 def _refuse_without_python(box: sandbox.Sandbox, app: model.App) -> None:
-    seen = sight.look(box, PYTHON, why.read_link)
-    if seen.stands is not sight.Stands.HOST or not os.access(seen.source, os.X_OK):
-        message = f"the sandbox of {app.name} holds no `{PYTHON}`, so there is nothing in it that could look"
+    """Raise DecisionError ``not-probed`` where no Python could start in the sandbox: it needs its library, too."""
+    version = os.path.basename(os.path.realpath(PYTHON))
+    library = [f"/usr/{lib}/{version}/encodings/__init__.py" for lib in ("lib", "lib64")]
+    if not _found(box, PYTHON) or not any(_found(box, path) for path in library):
+        message = f"the sandbox of {app.name} holds no `{PYTHON}` that could start, so nothing in it could look around"
         raise errors.DecisionError("not-probed", message, hint=f"intent-ctl explain {app.id}")
+
+
+def _found(box: sandbox.Sandbox, path: str) -> bool:
+    seen = sight.look(box, path, why.read_link)
+    return seen.stands is sight.Stands.HOST and os.path.isfile(seen.source)
 
 
 @contextlib.contextmanager

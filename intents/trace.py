@@ -146,4 +146,5 @@ def decision_words(row: Mapping[str, object], day: Callable[[int], str]) -> str:
 def shown(words: Iterable[str]) -> str:
     """An option as a shell would read it; what only exists at launch stays in angle brackets."""
     clean = [paths.printable(word) for word in words]
-    return " ".join(word if word.startswith("<") or len(clean) == 1 else shlex.quote(word) for word in clean)
+    plain = len(clean) == 1 and clean[0]
+    return " ".join(word if word.startswith("<") or plain else shlex.quote(word) for word in clean)

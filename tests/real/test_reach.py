@@ -236,6 +236,21 @@ def test_what_would_not_start_is_not_probed(home: world.World) -> None:
     assert control.code(home, "reach", APP) == "program-missing"
 
 
+def test_smaller_bases_are_probed_as_far_as_they_go(home: world.World) -> None:
+    """Without /proc some of it cannot be told, and that is not taken for an agreement."""
+    for serial, (more, missing) in enumerate(
+        [({"base": "service"}, 0), ({"base": "strict", "libraries": "system"}, 0), ({"proc": False}, 13)], start=3
+    ):
+        options = {"base": "strict", "libraries": "system", **more}
+        home.install(world.manifest(["/usr/bin/python3"], INTENTS, serial=serial, **options))  # type: ignore[arg-type]
+        found = rows(home)
+        assert len(untold(found)) == missing, untold(found)
+    assert found["ssh-keys"]["agrees"] and found["type-into-terminal"]["agrees"] and not found["seccomp"]["agrees"]
+    assert "13 could not be told." in control.done(home, "reach", APP)
+    home.install(world.manifest(["/usr/bin/python3"], INTENTS, serial=6, base="strict"))
+    assert control.code(home, "reach", APP) == "not-probed", "its closure holds no library of Python"
+
+
 def test_a_sandbox_without_anything_that_could_look_is_said(home: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "PYTHON", "/usr/bin/no-such-python")
     assert control.code(home, "reach", APP) == "not-probed"
