@@ -78,7 +78,7 @@ def test_a_manifest_in_yaml(lines: str, tokens: list[str]) -> None:
         '{"id": "a.b.C", "finish-args": [1]}', "id: a.b.C\nfinish-args: [--share=ipc]", "id: a.b.C\nfinish-args: &a\n",
         "finish-args:\n- --share=ipc", f"{YAML}  - --a\n- --b", f"{YAML}  - --a\n    --b", f"{YAML}  - >\n    --b",
         f"{YAML}  - *a", f"{YAML}  - \"--a=\\x41\"", f"{YAML}  - --a: b", f"{YAML}  - - --a", f"{YAML}- --a\n{YAML}",
-        f"{YAML}  --a", "[" * 100_000, '{"id":' * 100_000,
+        f"{YAML}  --a", YAML + "- --a\n" * 1001, "[" * 100_000, '{"id":' * 100_000,
     ],
 )  # fmt: skip
 def test_what_is_not_sure_is_refused(said: str) -> None:

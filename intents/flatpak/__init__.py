@@ -77,7 +77,8 @@ def from_flatpak(app_id: str, tokens: Iterable[str]) -> Imported:
     }
     variables = _variables(found, request)
     intents = _intents(asked for row in found.values() for asked in row.asks)
-    notes = tuple(_note(token, setting, found, intents, variables) for token, setting in read)
+    ids = {intent.scope: intent.id for intent in intents}
+    notes = tuple(_note(token, setting, found, ids, variables) for token, setting in read)
     command = next((word[len(_COMMAND) :] for word, _ in reversed(read) if word.startswith(_COMMAND)), "")
     return Imported(intents=intents, command=command, environment=tuple(variables.items()), notes=notes)
 
@@ -98,13 +99,15 @@ def _variables(found: Mapping[tuple[str, str], rows.Row], request: rows.Request)
 def _intents(asked: Iterable[rows.Ask]) -> tuple[model.Intent, ...]:
     """The intents without those that others cover (SPEC §4), as many as a manifest has room for (SPEC §3.1)."""
     wanted: dict[model.Scope, rows.Ask] = {}
-    for each in asked:
+    for each in itertools.islice(asked, parse.MAX_PARTS):
         wanted.setdefault(kinds.from_data(each.table), each)
+    of_kind: dict[str, list[model.Scope]] = {}
+    for scope in wanted:
+        of_kind.setdefault(scope.kind, []).append(scope)
     kept: list[model.Intent] = []
     parts, room = parse.MAX_PARTS, MAX_BYTES
     for scope, each in wanted.items():
-        covered = any(other is not scope and other.covers(scope) for other in wanted)
-        if covered or any(kinds.overlap(scope, intent.scope) for intent in kept):
+        if any(other is not scope and other.covers(scope) for other in of_kind[scope.kind]):
             continue
         parts -= len(scope.parts())
         size = len(json.dumps(scope.data(), ensure_ascii=False).encode())
@@ -131,12 +134,12 @@ def _note(
     token: str,
     setting: permission.Setting,
     found: Mapping[tuple[str, str], rows.Row],
-    intents: tuple[model.Intent, ...],
+    at: Mapping[model.Scope, str],
     variables: Mapping[str, str],
 ) -> Note:
     row = found.get((setting.group, setting.key), _NOTHING)
     mine = [kinds.from_data(asked.table) for asked in row.asks]
-    by = [[intent.id for intent in intents if intent.scope.covers(scope)] for scope in mine]
+    by = [[at[scope]] if scope in at else [name for other, name in at.items() if other.covers(scope)] for scope in mine]
     if not all(by) or (row is environment.SET and setting.key not in variables):
         row = _FULL
     ids = dict.fromkeys(name for covering in by for name in covering)

@@ -25,6 +25,7 @@ _BUSES = {"Session Bus Policy": "", "System Bus Policy": "system-"}
 _POLICIES = {"see": "see-name", "talk": "talk-name", "own": "own-name", "none": "no-talk-name"}
 _USB = {"enumerable-devices": "--usb", "hidden-devices": "--nousb"}
 _PACKAGE = {"Application", "Runtime", "Build", "ExtensionOf", "ExtraData", "Instance"}  # nothing that is permitted
+MAX_TOKENS = 1000
 _ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r"}
 _JSON = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
 _ITEM = re.compile(r"( *)- +(\S.*)")
@@ -44,17 +45,21 @@ def read(body: bytes, *, file: str) -> Source:
     """The permissions in a file of that name. Raises CatalogError ``not-flatpak``."""
     shown = paths.printable(file)
     try:
-        text = body.decode("utf-8")
-        lines = [(number, line.rstrip()) for number, line in enumerate(text.split("\n"), 1)]
-        first = next((line for _, line in lines if line and not line.startswith("#")), "")
-        if first.startswith("["):
-            return _metadata(lines)
-        if first.lstrip().startswith(("{", "/")):
-            return _json(text)
-        return _yaml(lines)
+        source = _source_of(body.decode("utf-8"))
+        if len(source.tokens) > MAX_TOKENS:
+            raise ValueError(f"it asks for more than {MAX_TOKENS} things")
+        return source
     except (ValueError, RecursionError) as error:
         message = f"`{shown}` cannot be read as Flatpak's: {paths.printable(str(error))}"
         raise errors.CatalogError("not-flatpak", message, subject=shown) from error
+
+
+def _source_of(text: str) -> Source:
+    lines = [(number, line.rstrip()) for number, line in enumerate(text.split("\n"), 1)]
+    first = next((line for _, line in lines if line and not line.startswith("#")), "")
+    if first.startswith("["):
+        return _metadata(lines)
+    return _json(text) if first.lstrip().startswith(("{", "/")) else _yaml(lines)
 
 
 def _metadata(lines: list[tuple[int, str]]) -> Source:
