@@ -228,9 +228,10 @@ def _mounts(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Mount, ...]:
             chosen[op.dest] = op
     base_dests = [op.dest for op in chosen.values() if op.because == sandbox.BASE]
     able = [op for op in chosen.values() if not _gives_way(op, base_dests)]
-    showing = [op for op in able if isinstance(op, sandbox.Bind | sandbox.Symlink)]
+    showing = {op.dest: op for op in able if isinstance(op, sandbox.Bind | sandbox.Symlink)}
     anew = [op.dest for op in able if isinstance(op, sandbox.Tmpfs)]
-    kept = [op for op in able if not any(_implied(op, other) for other in showing if not _between(op, other, anew))]
+    above = {op.dest: [showing[dest] for dest in paths.above(op.dest) if dest in showing] for op in able}
+    kept = [op for op in able if not any(_implied(op, each) for each in above[op.dest] if not _between(op, each, anew))]
     return tuple(sorted(kept, key=lambda op: (paths.depth(op.dest), op.dest)))
 
 
@@ -247,9 +248,7 @@ def _between(op: sandbox.Mount, other: sandbox.Mount, anew: list[str]) -> bool:
 
 
 def _implied(op: sandbox.Mount, other: sandbox.Bind | sandbox.Symlink) -> bool:
-    """Whether ``other`` already shows what ``op`` would put below it. AssertionError where that would be unsafe."""
-    if op.dest == other.dest or not paths.inside(op.dest, other.dest):
-        return False
+    """Whether ``other``, above ``op``, already shows what ``op`` would. AssertionError where that would be unsafe."""
     if isinstance(other, sandbox.Symlink) or other.access is sandbox.Access.WRITE:
         assert isinstance(op, sandbox.Bind | sandbox.Symlink), f"{op.dest} below {other.dest}"
         return True

@@ -33,7 +33,12 @@ def diff(
     """
     stored = sorted((d for d in decisions if d.life.live(now)), key=lambda d: d.seq, reverse=True)
     live = (*reversed(tuple(this_launch)), *stored)
-    changes = tuple(_change(intent, live, objects) for intent in vetted.manifest.intents)
+    by_kind: dict[str, list[model.Decision]] = {}
+    for decision in live:
+        by_kind.setdefault(decision.asked.kind, []).append(decision)
+    changes = tuple(
+        _change(intent, by_kind.get(intent.scope.kind, ()), objects) for intent in vetted.manifest.intents
+    )
     parts = [part for intent in vetted.manifest.intents for part in intent.scope.parts()]
     withdrawn = tuple(d for d in stored if not any(_speaks(d, part) for part in parts))
     return model.Delta(vetted=vetted, changes=changes, withdrawn=withdrawn)

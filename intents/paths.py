@@ -1,6 +1,7 @@
 """Places: the symbolic paths a manifest may name (SPEC §5.3), and lexical path arithmetic. Never touches the disk."""
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from intents import errors
@@ -110,6 +111,13 @@ def depth(path: str) -> int:
 def parent(path: str) -> str:
     """The directory that holds an absolute path."""
     return path.rpartition("/")[0] or "/"
+
+
+def above(path: str) -> Iterator[str]:
+    """The directories that an absolute path lies in, nearest first, ``/`` last."""
+    while path != "/":
+        path = parent(path)
+        yield path
 
 
 def printable(text: str) -> str:

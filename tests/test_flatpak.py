@@ -47,9 +47,8 @@ def one(*tokens: str, app_id: str = APP) -> tuple[flatpak.rows.Outcome, list[dic
 
 EXACT, TIGHTER, WARNED = flatpak.EXACT, flatpak.TIGHTER, flatpak.WARNED
 WAYLAND = {"kind": "display", "protocol": "wayland"}
-X11 = {"kind": "display", "protocol": "x11-host"}
+X11 = {"kind": "display", "protocol": "x11"}
 HOME = {"kind": "path", "place": "home", "access": "write"}
-IPC = {"kind": "shared-memory", "uses": ["ipc"]}
 TRAY, SECRETS, GPU = {"kind": "tray"}, {"kind": "secrets"}, {"kind": "gpu"}
 
 
@@ -65,11 +64,11 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     # Words.
     (["--share=network"], EXACT, [{"kind": "network", "scope": "host"}, {"kind": "dns", "scope": "any"}]),
     (["--share=ipc"], TIGHTER, []),
-    (["--socket=x11", "--share=ipc"], EXACT, [X11, IPC]),
+    (["--socket=x11", "--share=ipc"], TIGHTER, [X11]),
     (["--socket=x11", "--socket=fallback-x11", "--socket=wayland", "--share=ipc"], TIGHTER, [WAYLAND]),
     (["--socket=wayland", "--socket=fallback-x11"], TIGHTER, [WAYLAND]),
-    (["--socket=fallback-x11"], EXACT, [X11]),
-    (["--socket=wayland", "--socket=x11"], EXACT, [WAYLAND, X11]),
+    (["--socket=fallback-x11"], TIGHTER, [X11]),
+    (["--socket=wayland", "--socket=x11"], TIGHTER, [WAYLAND, X11]),
     (["--socket=session-bus"], WARNED, []),
     (["--socket=pulseaudio"], TIGHTER, [{"kind": "audio", "uses": ["playback"]}]),
     (["--device=dri"], TIGHTER, [GPU]),

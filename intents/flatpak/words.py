@@ -3,21 +3,17 @@
 from intents.flatpak import rows
 
 _GPU, _CAMERA, _INPUT = rows.ask("graphics", "gpu"), rows.ask("camera", "camera"), rows.ask("controllers", "input")
-_DISPLAY = {"kind": "display", "protocol": "x11-host"}
+_NESTED = {"kind": "display", "protocol": "x11"}
 
 SHARES = {
+    # What X11 programs ask for it is memory that they share with the server; here they have a server of their own.
+    "ipc": rows.tighter("memory, semaphores and queues of its own, not those of the host"),
     "network": rows.exact(
         "the network of the host, and the names of servers",
         rows.ask("network", "network", scope="host"),
         rows.ask("names", "dns", scope="any"),
     ),
 }
-_IPC = rows.exact(
-    "shared memory with the X11 server",
-    rows.ask("memory", "shared-memory", uses=["ipc"]),
-)
-_NO_IPC = rows.tighter("shared memory of its own: that of the host is for programs on the real X11 display")
-
 SOCKETS = {
     "wayland": rows.exact(
         "the socket of the compositor",
@@ -37,9 +33,9 @@ SOCKETS = {
     "system-bus": rows.warned("nobody needs all of the system: ask for the services by name, with kind `dbus`"),
     "inherit-wayland-socket": rows.warned("a socket that is handed down is not watched: ask for `wayland` instead"),
 }
-_X11 = rows.exact("the real display", rows.Ask(name="x11", table=_DISPLAY))
+_X11 = rows.tighter("an X server of its own, in one window", rows.Ask(name="x11", table=_NESTED))
 # A program with windows cannot do without a display.
-_X11_ALONE = rows.exact("the real display", rows.Ask(name="x11", table=_DISPLAY, required=True))
+_X11_ALONE = rows.tighter(_X11.said, rows.Ask(name="x11", table=_NESTED, required=True))
 _FALLBACK = rows.tighter("Wayland alone; without a compositor the program has no window")
 
 DEVICES = {
@@ -68,8 +64,6 @@ _UNKNOWN = rows.warned("it is not a word of Flatpak that this program knows: loo
 
 def share(word: str, value: str, request: rows.Request) -> rows.Row:
     """``--share=WORD``."""
-    if word == "ipc":
-        return _IPC if real_x11(request) else _NO_IPC
     return SHARES.get(word, _UNKNOWN)
 
 
@@ -77,16 +71,9 @@ def socket(word: str, value: str, request: rows.Request) -> rows.Row:
     """``--socket=WORD``. With `fallback-x11`, X11 counts only where Wayland does not (flatpak-metadata(5))."""
     if word not in ("x11", "fallback-x11"):
         return SOCKETS.get(word, _UNKNOWN)
-    if not real_x11(request):
-        return _FALLBACK
-    return _X11 if request.has("socket", "wayland") else _X11_ALONE
-
-
-def real_x11(request: rows.Request) -> bool:
-    """Whether Flatpak gives the X11 display also where there is a compositor, or there is nothing else to give."""
-    if request.has("socket", "fallback-x11"):
-        return not request.has("socket", "wayland")
-    return request.has("socket", "x11")
+    if not request.has("socket", "wayland"):
+        return _X11_ALONE
+    return _FALLBACK if request.has("socket", "fallback-x11") else _X11
 
 
 def device(word: str, value: str, request: rows.Request) -> rows.Row:
