@@ -87,12 +87,13 @@ def read(kind: str, table: Mapping[str, object]) -> model.Scope:
 
 def overlap(one: model.Scope, other: model.Scope) -> bool:
     """Whether no manifest may ask for both: one gives what the other gives, or would stand in its place."""
-    for mine, theirs in ((one, other), (other, one)):
-        if mine.covers(theirs):
-            return True
-        if isinstance(mine, persist.Persist) and isinstance(theirs, path.Path) and mine.clash(theirs.place):
-            return True
-    return False
+    if one.kind == other.kind:
+        return one.covers(other) or other.covers(one)
+    pairs = ((one, other), (other, one))
+    return any(
+        isinstance(mine, persist.Persist) and isinstance(theirs, path.Path) and bool(mine.clash(theirs.place))
+        for mine, theirs in pairs
+    )
 
 
 def to_data(scope: model.Scope) -> dict[str, object]:
