@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intents import authoring, errors, flatpak, kinds, model, parse
+from tests.benchmarks import compile as compile_benchmark
 
 APP = "org.example.App"
 CORPUS = pathlib.Path(__file__).parent / "corpora" / "flathub-finish-args.jsonl.xz"
@@ -269,3 +270,10 @@ def test_all_that_flathub_asked_for_becomes_manifests_and_nothing_is_lost() -> N
             if (whose, *tokens) not in seen:
                 seen.add((whose, *tokens))
                 held(APP if app["id"] in reserved else app["id"], tokens)
+
+
+def test_the_benchmark_of_compiling_runs() -> None:
+    found = compile_benchmark.measure(3, 1)
+    assert found["sets"] == 3
+    assert json.loads(json.dumps(found)) == found
+    assert compile_benchmark.table(found).startswith("import_growth")
