@@ -28,6 +28,7 @@ _DIRECTORY = "it is a directory, and only files are given by naming them"
 _NO_FILE = "it is not a regular file"
 _LINKED = "it has another name elsewhere (a hard link), which cannot be judged; name a copy of it"
 _FOREIGN = "it belongs to somebody else, in a directory that everybody can write"
+_MOUNTED = "it lies on something that is mounted in a directory that everybody can write"
 _COVERED = "the app has something of its own in its place"
 _PLANTED = "on the way is a link that the app or somebody else may have made"
 _HIDDEN = "it is a link to a hidden file or one of the system; name that file itself"
@@ -140,7 +141,11 @@ class _Files:
             return _NO_FILE
         if info.st_nlink > 1:
             return _LINKED
-        return _FOREIGN if self._rule(real, b"own") and info.st_uid != os.geteuid() else ""
+        shared = [at for word, at, _ in self.table if word == b"own" and real.startswith(at)]
+        if shared and info.st_uid != os.geteuid():
+            return _FOREIGN
+        # The rules know of no mount there, because nothing else is ever given from there.
+        return _MOUNTED if shared and info.st_dev != os.stat(shared[0]).st_dev else ""
 
     def _access(self, real: bytes) -> "tuple[bool, str]":
         """Whether the file may be changed, and why not although that was wanted."""

@@ -3,6 +3,9 @@
 import os
 import pathlib
 import stat
+import subprocess
+import sys
+import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -217,6 +220,27 @@ def test_one_line_however_many_and_however_named(home: Home, tmp_path: pathlib.P
     assert "at most 500" in found.said[1]
     (line,) = home.give("Down/l\n\x1b[2J").said
     assert line == r'Example may read "~/Down/l\\n\\x1b[2J" for this run'
+
+
+MOUNTED = """
+import sys
+sys.path.insert(0, {root!r})
+from broker import launch, named
+sections = launch.read({plan!r})
+named.give(sections, [b"{directory}/file"], b"", launch._walk, print)
+"""
+
+
+def test_what_is_mounted_in_tmp_is_not_given(home: Home) -> None:
+    plan = f"{home.where.places.state}/plans/{world.APP}.pipe"
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        pathlib.Path(directory, "file").write_text("text")
+        assert home.give(f"{directory}/file").said == [f"Example may read {directory}/file for this run"]
+        child = MOUNTED.format(root=str(world.ROOT), plan=plan, directory=directory)
+        mount = 'mount -t tmpfs none "$1" && echo text >"$1/file" && exec "$2" -c "$3"'
+        words = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh", directory, sys.executable, child]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert "is mounted in a directory that everybody can write" in done.stdout
 
 
 NAMES = st.sampled_from(
