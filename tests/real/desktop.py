@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import IO
 
+from intents import parse, sign
 from tests.conftest import must_work
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -46,11 +48,12 @@ class Desktop:
         for name in ("runtime", "state", "data", "config"):
             (place / name).mkdir(mode=0o700)
 
-    def spawn(self, *argv: str, stderr: int | None = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    def spawn(
+        self, *argv: str, stderr: int | IO[bytes] | None = subprocess.DEVNULL, cwd: pathlib.Path | None = None
+    ) -> "subprocess.Popen[bytes]":
         """Start a program that is ended with the session."""
-        child = subprocess.Popen(
-            argv, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+        null = subprocess.DEVNULL
+        child = subprocess.Popen(argv, env=self.environ, stdin=null, stdout=null, stderr=stderr, cwd=cwd)
         self.closing.callback(_end, child)
         return child
 
@@ -68,6 +71,21 @@ class Desktop:
         done = self.run(*self.ours("broker.ctl", "grant", app, *words))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def install(self, text: str) -> None:
+        """A manifest of the user's own catalog, signed by a publisher whom the user trusts."""
+        body, key = text.encode(), (ROOT / "tests" / "keys" / "other").read_bytes()
+        app_id = parse.parse(body, file="manifest").app.id
+        signature = sign.sign(body, key, None)
+        for suffix, content in (("toml", body), ("toml.sig", signature)):
+            file = self.place / "data" / "intents" / "manifests" / f"{app_id}.{suffix}"
+            for directory in reversed(file.relative_to(self.place).parents[:-1]):
+                (self.place / directory).mkdir(mode=0o700, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o600)
+        whose = sign.verify(body, signature).fingerprint
+        done = self.run(*self.ours("broker.ctl", "trust", "accept", app_id, whose))
+        assert done.returncode == 0, done.stderr
 
     def start_bus(self) -> None:
         """A session bus without any service file, so that nothing of the host answers on it."""
@@ -131,6 +149,11 @@ class Desktop:
         done = self.run("/usr/bin/grim", "-t", "ppm", "-g", region, str(path))
         assert done.returncode == 0, done.stderr
         return path.read_bytes()
+
+    def colour(self, at: str) -> tuple[int, int, int]:
+        """Red, green and blue of one pixel (``x,y``)."""
+        red, green, blue = self.pixels(f"{at} 1x1")[-3:]
+        return red, green, blue
 
     def settled(self, region: str) -> bytes:
         """The region once it is the same in four looks in a row."""
