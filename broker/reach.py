@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -147,7 +148,8 @@ def _bait() -> Iterator[promises.Bait]:
 def _inside(at: known.Here, app: apps.App, box: sandbox.Sandbox, questions: list[list[object]]) -> list[list[object]]:
     """The answers from inside the sandbox, started by the executor from the plan that a start would have."""
     command = (PYTHON, "-I", "-S", "-c", _text(), json.dumps(questions))
-    asking = dataclasses.replace(box, command=command)
+    # ``terminal`` lets it end with us, whatever the app would do.
+    asking = dataclasses.replace(box, command=command, terminal=True)
     with tempfile.TemporaryDirectory(prefix="reach-", dir=_own(at), ignore_cleanup_errors=True) as directory:
         settings = {"run": f"{directory}/run", "stamp": f"{directory}/stamp", "name": app.manifest.app.name}
         sections = plan.decode(bwrap.plan_bytes(asking, app.host, guards=(), settings=settings))
@@ -180,6 +182,8 @@ def _undone(at: known.Here, app: apps.App, box: sandbox.Sandbox) -> Iterator[Non
     finally:
         if not any(each.app_id == box.app_id for each in runs.instances(at.places)):
             for path in missing:
+                if os.path.realpath(paths.parent(path)) != paths.parent(path):
+                    continue  # the app led it elsewhere
                 with contextlib.suppress(OSError):
                     if os.path.islink(path) and os.readlink(path) == links.get(path):
                         os.unlink(path)
@@ -202,6 +206,9 @@ def _launch(sections: launch.Sections) -> tuple[bytes, bytes]:
     os.close(err_end)
     try:
         return _drain(out, err)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
     finally:
         os.close(out)
         os.close(err)

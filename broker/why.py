@@ -128,7 +128,9 @@ def _path(box: sandbox.Sandbox, where: str, host: facts.HostFacts, *, write: boo
         return _kernel(box, seen, answer, write=write)
     there, here = os.path.lexists(seen.source), os.path.lexists(where)
     if not there and not here:
-        return dataclasses.replace(answer, says="it would see it, and there is no such file")
+        could = seen.writable and may(os.path.dirname(seen.source), os.W_OK)
+        says = f"there is no such file, {'and it can make one' if could else 'which it would see'}"
+        return dataclasses.replace(answer, allowed=write and could, says=says, access="write" if could else None)
     if here and os.path.realpath(seen.source) != real:
         return dataclasses.replace(answer, says="it does not see yours: the app has one of its own there")
     readable, writable = may(seen.source, os.R_OK), seen.writable and may(seen.source, os.W_OK)

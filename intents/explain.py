@@ -1,4 +1,4 @@
-"""One sandbox traced back: every bubblewrap option to the base or to an intent, and that to a decision (SPEC §11.3).
+"""One sandbox traced back: every bubblewrap option to the base or to an intent, and that to a decision (SPEC §11.4).
 
 Takes a manifest, host facts and what is to be granted; returns values. It goes the way every launch goes (diff,
 settle, compile), so what it shows is what would be started.

@@ -99,6 +99,15 @@ def test_a_path_names_its_grant_and_then_its_line(home: world.World) -> None:
     assert text.startswith("yes, it can read it, and not change it.\n  decides   read ")
 
 
+def test_a_file_that_is_not_there_can_be_made_or_not(home: world.World) -> None:
+    grant(home, "keys", "notes")
+    assert asked(home, "home/.ssh/new", "--write", allowed=True)["access"] == "write"
+    assert "can make one" in str(asked(home, "home/.ssh/new", allowed=False)["says"])
+    assert asked(home, "home/Notes/new", "--write", allowed=False)["access"] is None
+    (home.home / ".ssh").chmod(0o500)
+    asked(home, "home/.ssh/new", "--write", allowed=False)
+
+
 def test_the_command_it_names_is_enough(home: world.World) -> None:
     questions = [
         [str(home.home / ".ssh" / "id"), "--write"], ["home/.config/kdeglobals"], ["www.example.org:443"], ["10.1.2.3"],

@@ -228,6 +228,16 @@ def test_nothing_is_left_and_it_is_no_use_of_the_app(home: world.World) -> None:
     assert (home.home / "New" / "er").is_dir()
 
 
+def test_what_the_app_leads_elsewhere_is_left_alone(home: world.World) -> None:
+    grant(home, "conf")
+    assert home.start().returncode == 0
+    (home.own("config") / "kdeglobals").unlink()
+    home.own("config").rename(home.home / "elsewhere")
+    (home.own("config")).symlink_to(home.home / "elsewhere")
+    assert control.code(home, "reach", APP) == "probe-failed", "as a start would, it refuses the link"
+    assert list((home.home / "elsewhere").iterdir()) == []
+
+
 def test_what_would_not_start_is_not_probed(home: world.World) -> None:
     needed = world.manifest(["/bin/true"], INTENTS, serial=3).replace("optional = true", "optional = false", 1)
     home.install(needed)
@@ -260,6 +270,20 @@ def test_a_probe_that_says_nothing_is_no_answer(home: world.World, monkeypatch: 
     monkeypatch.setattr(reach, "_text", lambda: "raise SystemExit('it fell over')")
     assert control.code(home, "reach", APP) == "probe-failed"
     assert "it fell over" in control.run(home, "reach", APP)[2]
+
+
+def test_a_probe_that_does_not_end_is_ended(home: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.install(world.manifest(["/bin/true"], INTENTS, serial=3, interface="window"))
+    marker = f"endless-{os.urandom(8).hex()}"
+
+    def running() -> bool:
+        found = (pathlib.Path(f"/proc/{name}/cmdline") for name in os.listdir("/proc") if name.isdigit())
+        return any(marker.encode() in path.read_bytes() for path in found if path.exists())
+
+    monkeypatch.setattr(reach, "_text", lambda: f"import time; time.sleep(1000)  # {marker}")
+    monkeypatch.setattr(reach, "PATIENCE", 0.5)
+    assert control.code(home, "reach", APP) == "probe-failed"
+    peers.eventually(lambda: not running(), "the end of the sandbox")
 
 
 def test_the_probe_needs_nothing_beside_itself(tmp_path: pathlib.Path) -> None:
