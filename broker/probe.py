@@ -208,8 +208,12 @@ def bus(address: str) -> list[str] | None:
             data = b""
             while not data.endswith(b"\r\n"):
                 data += _more(opened, data)
-            opened.sendall(b"BEGIN\r\n" + _call(1, b"Hello") + _call(2, b"ListNames"))
-            return _listed(opened)
+            opened.sendall(b"BEGIN\r\n" + _call(1, b"Hello"))
+            # A filter gives answers wrong numbers while it greets the bus itself (xdg-dbus-proxy before 0.1.6).
+            _, _, more = _answer(opened, b"", 1)
+            opened.sendall(_call(2, b"ListNames"))
+            order, listed, _ = _answer(opened, more, 2)
+            return _strings(order, listed)
     except (OSError, ValueError, struct.error):
         return None
 
@@ -228,9 +232,8 @@ def _call(serial: int, member: bytes) -> bytes:
     return head + b"\0" * (-len(head) % 8)
 
 
-def _listed(opened: socket.socket) -> list[str]:
-    """The answer to the second call: an array of strings."""
-    data = b""
+def _answer(opened: socket.socket, data: bytes, serial: int) -> tuple[str, bytes, bytes]:
+    """Byte order and body of the answer to a call, and what came after it; data: what has come already."""
     while True:
         while len(data) < 16:
             data += _more(opened, data)
@@ -239,16 +242,20 @@ def _listed(opened: socket.socket) -> list[str]:
         start = 16 + (fields + 7) // 8 * 8
         while len(data) < start + body:
             data += _more(opened, data)
-        answers = struct.pack(order + "BB2sI", 5, 1, b"u\0", 2) in data[:start]
+        answers = struct.pack(order + "BB2sI", 5, 1, b"u\0", serial) in data[:start]
         message, data = data[start : start + body], data[start + body :]
-        if not answers:
-            continue
-        found, at = [], 4
-        while at < len(message):
-            length = struct.unpack_from(order + "I", message, at)[0]
-            found.append(message[at + 4 : at + 4 + length].decode())
-            at += (4 + length + 1 + 3) // 4 * 4
-        return sorted(name for name in found if name[:1] != ":")
+        if answers:
+            return order, message, data
+
+
+def _strings(order: str, array: bytes) -> list[str]:
+    """The well-known names of an array of names."""
+    found, at = [], 4
+    while at < len(array):
+        length = struct.unpack_from(order + "I", array, at)[0]
+        found.append(array[at + 4 : at + 4 + length].decode())
+        at += (4 + length + 1 + 3) // 4 * 4
+    return sorted(name for name in found if name[:1] != ":")
 
 
 def _more(opened: socket.socket, before: bytes) -> bytes:

@@ -38,7 +38,7 @@ INTENTS: dict[str, dict[str, object]] = {
     "memory": {"kind": "shared-memory", "uses": ["files", "ipc"]},
     "system": {"kind": "system-info"},
     "windows": {"kind": "display", "protocol": "wayland"},
-    "bus": {"kind": "dbus", "bus": "session", "talk": ["org.example.Given"]},
+    "bus": {"kind": "dbus", "bus": "session", "talk": ["org.example.Given.*"]},
 }
 
 
