@@ -12,10 +12,10 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from intents import elf, facts, linker, paths
+from intents import base, elf, facts, linker, paths
 
 See = Callable[[str, str], None]  # guard (kind, subject), to be made before the subject is looked at
-SEARCH = ("/usr/local/bin", "/usr/bin", "/bin", "/run/current-system/sw/bin")  # where env(1) finds what a script names
+SEARCH = (*base.SEARCH_PATH.split(":"), paths.CURRENT_PROGRAMS)  # where env(1) finds what a script names
 MAX_LINKS = 40  # in one path: path_resolution(7)
 MAX_LOOKS = 1 << 15  # files looked at for one closure; an honest program needs some hundred
 MAX_SCRIPTS = 5  # a script's interpreter may be a script: execve(2)
@@ -114,9 +114,20 @@ class _Walk:
             if said is None:
                 break
             path, argument = said
-            if os.path.basename(path) == "env" and (named := _named(argument)):
+            if os.path.basename(path) == "env" and (named := self._named(argument)):
                 self.program(named, names)
         self.lacks[path, path] = facts.NO_PROGRAM
+
+    def _named(self, argument: str) -> str:
+        """The program that ``env ARGUMENT`` starts, where a sandbox would find it; empty where it names none."""
+        try:
+            words = shlex.split(argument[2:]) if argument.startswith("-S") else [argument]
+        except ValueError:
+            return ""
+        name = next((word for word in words if word and "=" not in word and not word.startswith("-")), "")
+        if "/" in name:
+            return name
+        return next((found for each in SEARCH if name and self.file(found := f"{each}/{name}")), "")
 
     def _libraries(self, program: _File, found: elf.Elf, names: Sequence[str]) -> None:
         if not linker.suits(found, self.machine):
@@ -328,15 +339,3 @@ def _elf(handle: int) -> elf.Elf | None:
         return elf.read(lambda at, size: os.pread(handle, size, at))
     except (OSError, OverflowError, elf.Malformed):
         return None
-
-
-def _named(argument: str) -> str:
-    """The program that ``env ARGUMENT`` starts, where a sandbox would find it; empty where it names none."""
-    try:
-        words = shlex.split(argument[2:]) if argument.startswith("-S") else [argument]
-    except ValueError:
-        return ""
-    name = next((word for word in words if word and "=" not in word and not word.startswith("-")), "")
-    if "/" in name:
-        return name
-    return next((found for each in SEARCH if name and os.path.isfile(found := f"{each}/{name}")), "")

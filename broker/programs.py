@@ -1,6 +1,6 @@
 """The system's own programs that intents stands on: where they are, whether they will do, how to install them.
 
-Only root's programs count, in two fixed directories: what the caller's PATH names may be anybody's (SPEC §9.2).
+Only root's programs count, in fixed directories: what the caller's PATH names may be anybody's (SPEC §9.2).
 """
 
 import os
@@ -9,9 +9,9 @@ import stat
 import subprocess
 import sys
 
-from intents import errors
+from intents import errors, paths
 
-SEARCH = ("/usr/bin", "/usr/local/bin")
+SEARCH = ("/usr/bin", "/usr/local/bin", paths.CURRENT_PROGRAMS)
 TIMEOUT = 10.0  # seconds; these programs answer in milliseconds
 
 # What bwrap.py uses and old ones lack. Probed because Debian 12's 0.8.0 has options of 0.10 and a version says nothing.
@@ -116,7 +116,7 @@ def check_bwrap(path: str) -> None:
     if not path or not os.path.exists(path):
         raise errors.HostError(
             "bwrap-missing",
-            f"bubblewrap is not installed: there is no root-owned `bwrap` in {' or '.join(SEARCH)}",
+            f"bubblewrap is not installed: there is no root-owned `bwrap` in {' or '.join(SEARCH[:2])}",
             hint=install("bubblewrap"),
         )
     if how := privileged(path):

@@ -139,13 +139,19 @@ def _home(vetted: model.Vetted, host: facts.HostFacts) -> tuple[sandbox.Op, ...]
     return (sandbox.Tmpfs(dest=home), *(op for ops in private for op in ops))
 
 
+def search_path(host: facts.HostFacts) -> str:
+    """Where programs are looked for inside."""
+    current = any(entry.path == paths.CURRENT_SYSTEM for entry in host.system)
+    return f"{SEARCH_PATH}:{paths.CURRENT_PROGRAMS}" if current else SEARCH_PATH
+
+
 def _environment(app: model.App, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
     who = host.account
     values = {
         "HOME": who.home,
         "USER": who.user,
         "LOGNAME": who.user,
-        "PATH": SEARCH_PATH,
+        "PATH": search_path(host),
         "XDG_RUNTIME_DIR": f"/run/user/{who.uid}",
     }
     if app.base != STRICT:

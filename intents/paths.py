@@ -28,6 +28,7 @@ SYSTEM_ROOTS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", 
 # Where some distributions keep every program and library, and the link to the one that is in use.
 STORES = ("/nix/store", "/gnu/store")
 CURRENT_SYSTEM = "/run/current-system"
+CURRENT_PROGRAMS = f"{CURRENT_SYSTEM}/sw/bin"
 
 MAX_PLACE = 1024
 MAX_COMPONENT = 255

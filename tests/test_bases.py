@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from broker import host as hosts
-from intents import bwrap, compiler, errors, facts, model, paths, plan, sandbox
+from intents import bwrap, compiler, errors, facts, model, paths, plan, sandbox, sight
 from intents.kinds import path
 from tests import machine
 from tests.real import peers
@@ -164,3 +164,85 @@ def test_signals_are_given_back_only_where_env_is_shown() -> None:
     assert signals(strict(facts.Closure(entries=(APP,)))) == b"0"
     assert signals(strict(facts.Closure(entries=(APP, env)))) == b"1"
     assert signals(compiled(host(), optional=True, granted=False, kind="dns", scope="any").sandbox) == b"1"
+
+
+RECORDED = {file.stem: file for file in sorted((pathlib.Path(__file__).parent / "hosts").glob("*.json"))}
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "hosts"
+BASES = {
+    "strict": {"base": "strict", "libraries": "closure", "proc": False},
+    "strict, libraries of the system": {"base": "strict"},
+    "service": {"base": "service"},
+    "desktop": {},
+}
+
+
+def recorded(name: str) -> tuple[facts.HostFacts, str]:
+    """A machine and the program that is on it."""
+    seen = facts.from_json(RECORDED[name].read_text("utf-8"))
+    (program,) = [fact.path for fact in seen.paths if fact.kind == "file" and fact.path.endswith("/bash")]
+    return seen, program
+
+
+def everywhere(seen: facts.HostFacts, program: str, **app: object) -> sandbox.Sandbox:
+    """The program with documents, media and, by the name it has everywhere else, a directory of the home."""
+    places = [("d", "xdg-documents"), ("m", "removable"), ("p", "/home/user/Projects")]
+    intents = tuple(
+        model.Intent(id=name, scope=path.Path(place=paths.parse_place(place), access="read"), optional=True,
+                     reason="r", if_denied="d")
+        for name, place in places
+    )  # fmt: skip
+    made = model.App(
+        id="org.example.App", name="App", version="1", serial=1, command=(program,), interface="terminal",
+        aliases=(), packages=(), **app,
+    )  # fmt: skip
+    manifest = model.Manifest(app=made, intents=intents, digest="0" * 64)
+    vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
+    verdicts = tuple(model.Verdict(intent=each, granted=(each.scope,), because="") for each in intents)
+    return compiler.compile_sandbox(model.Grant(vetted=vetted, verdicts=verdicts), seen).sandbox
+
+
+WRITTEN = [name for name in RECORDED if not name.startswith("debian")]
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_each_distribution_has_its_bases(name: str) -> None:
+    """Golden: a change to a base is a change to these pages. INTENT_UPDATE=1 writes them."""
+    seen, program = recorded(name)
+    lines = []
+    for title, app in BASES.items():
+        box = everywhere(seen, program, **app)
+        lines += [f"## {title}", "", *(f"{op.because:<4}  {op.describe()}" for op in (*box.mounts, *box.env)), ""]
+    page = GOLDEN / f"{name}.txt"
+    if os.environ.get("INTENT_UPDATE") == "1":
+        page.write_text("\n".join(lines), "utf-8")
+    assert "\n".join(lines) == page.read_text("utf-8")
+
+
+def led(place: str, links: dict[str, str]) -> str:
+    """Where a path leads on the host, over these links."""
+    done, rest = "", place.split("/")[1:]
+    while rest:
+        part, *rest = rest
+        here = f"{done}/{part}" if part != ".." else done.rpartition("/")[0]
+        target = links.get(here, "")
+        done = here if not target else "" if target.startswith("/") else done
+        rest = [*filter(None, target.split("/")), *rest]
+    return done
+
+
+@pytest.mark.parametrize("title", BASES)
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_program_and_its_libraries_are_found_by_every_name(name: str, title: str) -> None:
+    seen, program = recorded(name)
+    assert seen.closure is not None
+    box = everywhere(seen, program, **BASES[title])
+    links = {entry.path: entry.target for entry in seen.closure.entries if entry.kind == "link"}
+    files = {entry.path for entry in seen.closure.entries if entry.kind == "file"}
+    for place in (program, *files, *(link for link in links if led(link, links) in files)):
+        found = sight.look(box, place, lambda source: links.get(source, ""))
+        assert (found.stands, found.source) == (sight.Stands.HOST, led(place, links)), place
+        assert not found.writable
+    documents = dict(seen.directories)["xdg-documents"]
+    assert sight.look(box, documents).source == documents
+    if name == "fedora-ostree":
+        assert sight.look(box, "/home/user/Projects").source == "/var/home/user/Projects"
