@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from intents import model
+from intents import model, paths
 from intents.kinds import display
 
 
@@ -69,6 +69,7 @@ def _answer(part: model.Scope, live: Sequence[model.Decision], objects: Mapping[
             continue
         moved = _moved(decision, objects) if decision.granted is not None else ()
         if decision.asked.covers(part):
+            moved = moved or (_out(decision, part, objects) if decision.granted is not None else ())
             if moved or (refused_within and decision.granted is not None):
                 return _Answer(granted=tuple(granted), denied=False, open=True, moved=moved, by=tuple(by))
             shared = decision.granted.meet(part) if decision.granted is not None else None
@@ -96,3 +97,15 @@ def _moved(decision: model.Decision, objects: Mapping[str, str]) -> tuple[tuple[
     if decision.asked.kind == display.KIND:
         return tuple(each for each in found if set(each[2].split(", ")) - {"", *each[1].split(", ")})
     return tuple(each for each in found if each[1] != each[2])
+
+
+def _out(
+    decision: model.Decision, part: model.Scope, objects: Mapping[str, str]
+) -> tuple[tuple[str, str, str], ...]:
+    """The places of a part that lie below those of an allowance and lead out of them: through a link the app made."""
+    given = dict(decision.objects)
+    return tuple(
+        (place, ", ".join(given.values()), now)
+        for place, now in ((place, objects.get(place, "")) for place in part.objects() if place not in given)
+        if not any(paths.inside(now, real) for real in given.values())
+    )

@@ -159,3 +159,21 @@ def test_what_a_wide_place_does_not_give_is_asked_though_it_lies_below(wide: str
     found = delta(generate.Case(generate.vetted([new]), generate.numbered([decision(old, old)])))
     assert bool(found.questions) == asked
     assert gives(found) == (set() if asked else {("i0", new)})
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_link_below_a_granted_place_does_not_lead_out_of_it_unasked(inside: bool) -> None:
+    """An app that may write a directory plants a link in it; its next manifest asks for the link by name."""
+    whole, link, again = (
+        kinds.from_data({"kind": "path", "place": place, "access": access})
+        for place, access in (("home/a", "write"), ("home/a/link", "write"), ("home/a", "read"))
+    )
+    leads = "/now/home/a/other" if inside else "/now/home/.ssh"
+    objects = {"home/a": "/now/home/a", "home/a/link": leads}
+    stored = generate.numbered([decision(whole, whole)])
+    found = diff.diff(generate.vetted([again, link]), stored, generate.NOW, objects)
+    moved = [change.moved for change in found.questions]
+    if inside:
+        assert (gives(found), moved) == ({("i0", again), ("i1", link)}, [])
+    else:
+        assert (gives(found), moved) == ({("i0", again)}, [(("home/a/link", "/now/home/a", "/now/home/.ssh"),)])

@@ -25,8 +25,10 @@ def stands(part: model.Scope, newest_first: Sequence[model.Decision], objects: M
     if not covering:  # rule 5
         return Standing(granted=frozenset(granted), denied=False, open=True, moved=frozenset())
     decision = covering[0]
-    if decision.granted is not None and not counts(decision, [*less, decision], objects):
-        return Standing(granted=frozenset(granted), denied=False, open=True, moved=away(decision, objects))
+    out = outside(decision, part, objects) if decision.granted is not None else frozenset[str]()
+    if decision.granted is not None and (out or not counts(decision, [*less, decision], objects)):
+        moved = away(decision, objects) or out
+        return Standing(granted=frozenset(granted), denied=False, open=True, moved=moved)
     met = shared(decision, part)  # rule 1
     all_of_it = granted if met is None else {*granted, met}
     return Standing(granted=frozenset(all_of_it), denied=met is None, open=False, moved=frozenset())
@@ -46,3 +48,14 @@ def counts(allowance: model.Decision, newest_first: Sequence[model.Decision], ob
 def away(allowance: model.Decision, objects: Mapping[str, str]) -> frozenset[str]:
     """The places of an allowance that are not what it remembers."""
     return frozenset(place for place, then in allowance.objects if objects.get(place) != then)
+
+
+def outside(allowance: model.Decision, part: model.Scope, objects: Mapping[str, str]) -> frozenset[str]:
+    """The places of a part that lead out of those which the allowance was given for (rule 4)."""
+    roots = [then for _, then in allowance.objects]
+    return frozenset(
+        place
+        for place in part.objects()
+        if place not in dict(allowance.objects)
+        and not any(f"{objects.get(place)}/".startswith(f"{root}/") for root in roots)
+    )
