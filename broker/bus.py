@@ -193,7 +193,7 @@ class Connection:
 
     def ask(self, member: str, name: str = "") -> Message:
         """Call a method of the bus itself, with a name or with nothing; its return."""
-        serial = self.send(
+        return self.call(
             Message(
                 kind=CALL,
                 serial=0,
@@ -205,11 +205,15 @@ class Connection:
                 body=_text(b"", "s", name) if name else b"",
             )
         )
+
+    def call(self, message: Message) -> Message:
+        """Send a method call; its return."""
+        serial = self.send(message)
         for _ in range(MAX_MESSAGES):
             answer = self.receive()
             if answer.reply_serial == serial and answer.kind in (RETURN, ERROR):
                 if answer.kind == ERROR:
-                    raise ValueError(f"the bus refuses {member}")
+                    raise ValueError(f"{message.member} is refused")
                 return answer
         raise ValueError("the bus does not answer")
 
@@ -288,6 +292,22 @@ def owner(address: str, name: str, timeout: float = 1.0) -> int:
         return 0
     pid, _ = _read(answer.body, 0, answer.order, "u") if answer.signature == "u" and len(answer.body) == 4 else (0, 0)
     return int(pid)
+
+
+def told(address: str, name: str, path: str, member: str, timeout: float = 1.0) -> str:
+    """The one string that a method of the interface called like the service itself returns; empty without it."""
+    where = target(address)
+    try:
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(timeout)
+            stream.connect(where or "")
+            bus = Connection(stream, time.monotonic() + timeout)
+            bus.greet()
+            asked = Message(kind=CALL, serial=0, path=path, interface=name, member=member, destination=name)
+            answer = bus.call(asked)
+            return str(_read(answer.body, 0, answer.order, "s")[0]) if answer.signature == "s" else ""
+    except (OSError, ValueError, struct.error, IndexError):
+        return ""
 
 
 def _well_known(found: tuple[str, ...]) -> tuple[str, ...]:

@@ -274,9 +274,10 @@ def _children(watch: guards.Watch, directory: str) -> tuple[tuple[str, str], ...
 
 
 def _bus(watch: guards.Watch, name: str, runtime: str, kept: state.Places, app_id: str) -> facts.Bus | None:
-    if name == "session":
-        default = bus.address(f"{runtime}/bus") if runtime else ""
-        address = bus.usable(watch.variable("DBUS_SESSION_BUS_ADDRESS") or default)
+    if name == "a11y":
+        address, services = _accessibility(watch, runtime), ["/usr/share/dbus-1/accessibility-services"]
+    elif name == "session":
+        address = _session(watch, runtime)
         shared = watch.variable("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
         bases = (runtime, os.path.dirname(kept.data), *shared.split(":"))
         services = [f"{directory}/dbus-1/services" for directory in bases if os.path.isabs(directory)]
@@ -295,6 +296,19 @@ def _bus(watch: guards.Watch, name: str, runtime: str, kept: state.Places, app_i
         return None
     foreign = tuple(each for each in found[0] if each != app_id or not _ours(kept, app_id, bus.owner(address, app_id)))
     return facts.Bus(name=name, address=address, owned=foreign, activatable=found[1])
+
+
+def _session(watch: guards.Watch, runtime: str) -> str:
+    default = bus.address(f"{runtime}/bus") if runtime else ""
+    return bus.usable(watch.variable("DBUS_SESSION_BUS_ADDRESS") or default)
+
+
+def _accessibility(watch: guards.Watch, runtime: str) -> str:
+    """Toolkits look for a variable, then ask the session bus; who answers there starts the accessibility bus."""
+    known = watch.variable("AT_SPI_BUS_ADDRESS")
+    if not known:
+        known = bus.told(_session(watch, runtime), "org.a11y.Bus", "/org/a11y/bus", "GetAddress", PATIENCE)
+    return bus.usable(known)
 
 
 def _ours(kept: state.Places, app_id: str, pid: int) -> bool:

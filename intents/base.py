@@ -145,6 +145,13 @@ def search_path(host: facts.HostFacts) -> str:
     return f"{SEARCH_PATH}:{paths.CURRENT_PROGRAMS}" if current else SEARCH_PATH
 
 
+def without_accessibility(app: model.App) -> tuple[sandbox.Op, ...]:
+    """What tells an app's toolkit not to wait for the accessibility bus, where it is not given."""
+    window = app.base == DESKTOP and app.interface == "window"
+    values = {"GTK_A11Y": "none", "NO_AT_BRIDGE": "1"} if window else {}
+    return tuple(sandbox.Env(name=name, value=value) for name, value in values.items())
+
+
 def _environment(app: model.App, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
     who = host.account
     values = {
@@ -157,7 +164,7 @@ def _environment(app: model.App, host: facts.HostFacts) -> tuple[sandbox.Op, ...
     if app.base != STRICT:
         values |= {"SHELL": "/bin/sh"}
     if app.base == DESKTOP and app.interface == "window":
-        # Settings live in the app's own directory, not in the user's dconf; no accessibility bus is there to wait for.
-        values |= {"GSETTINGS_BACKEND": "keyfile", "GTK_A11Y": "none", "NO_AT_BRIDGE": "1"}
+        # Settings live in the app's own directory, not in the user's dconf.
+        values |= {"GSETTINGS_BACKEND": "keyfile"}
     set_here = [sandbox.Env(name=name, value=value) for name, value in values.items()]
     return (*set_here, *(sandbox.Pass(name=name) for name in PASSED[app.base]))

@@ -236,5 +236,8 @@ def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> list[str]:
     for bus in host.buses:
         rules = [rule for rule in box.bus_rules if rule.bus == bus.name]
         if any(isinstance(mount, sandbox.LaunchSocket) and mount.name == bus.name for mount in box.mounts):
-            args += [f"={bus.address}", f"s{bus.name}", "=--filter", *(f"=--{r.verb}={r.rule}" for r in rules)]
+            # Assistive technology has no names of its own: that one of it left is told by the number of a connection.
+            sloppy = ["=--sloppy-names"] if bus.name == "a11y" else []
+            told = [f"=--{rule.verb}={rule.rule}" for rule in rules]
+            args += [f"={bus.address}", f"s{bus.name}", "=--filter", *sloppy, *told]
     return args

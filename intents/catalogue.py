@@ -139,6 +139,7 @@ MEANT = {
     "org.mpris.MediaPlayer2": "media-control",
     "org.freedesktop.secrets": "secrets",
     "org.gnome.keyring": "secrets",
+    "org.a11y": "accessibility",
 }
 
 

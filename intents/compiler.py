@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from intents import base, errors, facts, model, named, paths, risk, sandbox, seccomp
-from intents.kinds import network, path
+from intents.kinds import accessibility, network, path
 
 # With these of the host's namespaces shared, abstract sockets or signals reach outside unless Landlock closes them.
 SCOPED = frozenset({"network", "processes"})
@@ -38,6 +38,8 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
             withheld.append((verdict.intent.id, error))
     ops = [*base.ops(grant.vetted, host), *(op for name in sorted(given) for op in given[name])]
     ops.extend(_program(grant, host, ops))
+    if not any(isinstance(op, sandbox.LaunchSocket) and op.name == accessibility.BUS for op in ops):
+        ops.extend(base.without_accessibility(grant.vetted.manifest.app))
     return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
 
 

@@ -46,17 +46,24 @@ def shown(host: facts.HostFacts, places: tuple[str, ...], because: str) -> tuple
     )
 
 
+# bus -> (its socket in the sandbox below the runtime directory or absolute, the variable that leads there, its name)
+BUSES = {
+    "session": ("bus", "DBUS_SESSION_BUS_ADDRESS", "session"),
+    "system": ("/run/dbus/system_bus_socket", "DBUS_SYSTEM_BUS_ADDRESS", "system"),
+    "a11y": ("at-spi-bus", "AT_SPI_BUS_ADDRESS", "accessibility"),
+}
+
+
 def bus_ops(
     host: facts.HostFacts, bus: str, rules: tuple[tuple[str, str], ...], because: str
 ) -> tuple[sandbox.Op, ...]:
     """The filtered socket of a bus with (verb, operand) rules. Raises HostError ``no-bus`` or ``proxy-missing``."""
+    socket, variable, called = BUSES[bus]
     if host.bus(bus) is None:
-        raise errors.HostError("no-bus", f"the {bus} bus does not answer here")
+        raise errors.HostError("no-bus", f"the {called} bus does not answer here")
     if not host.proxy:
         raise errors.HostError("proxy-missing", "xdg-dbus-proxy, which filters the bus, is not installed")
-    session = bus == "session"
-    dest = f"/run/user/{host.account.uid}/bus" if session else "/run/dbus/system_bus_socket"
-    variable = "DBUS_SESSION_BUS_ADDRESS" if session else "DBUS_SYSTEM_BUS_ADDRESS"
+    dest = socket if socket.startswith("/") else f"/run/user/{host.account.uid}/{socket}"
     return (
         sandbox.LaunchSocket(name=bus, dest=dest, because=because),
         sandbox.Env(name=variable, value=f"unix:path={dest}", because=because),

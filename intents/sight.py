@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from intents import paths, sandbox
+from intents import paths, reach, sandbox
 from intents.kinds import dbus, path
 
 LINKS = 40  # that a path may lead over, as the kernel counts them (path_resolution(7))
@@ -148,7 +148,7 @@ def rules(box: sandbox.Sandbox, name: str) -> tuple[sandbox.BusRule, ...]:
 def buses(box: sandbox.Sandbox) -> tuple[sandbox.LaunchSocket, ...]:
     """The sockets of the filtered buses."""
     sockets = (mount for mount in box.mounts if isinstance(mount, sandbox.LaunchSocket))
-    return tuple(mount for mount in sockets if mount.name in dbus.BUSES)
+    return tuple(mount for mount in sockets if mount.name in reach.BUSES)
 
 
 def variable(box: sandbox.Sandbox, name: str) -> sandbox.Env | sandbox.Pass | None:

@@ -20,7 +20,7 @@ _CONDITION = rows.warned("it depends on a condition of Flatpak's: ask for it wit
 _PACKAGE = rows.exact("it is about the package, and gives the program nothing")
 OTHER = {
     "--add-policy": rows.warned("rules for other services cannot be said: ask for the service with kind `dbus`"),
-    "--a11y-own-name": rows.warned("there is no kind for the accessibility bus: nothing to do"),
+    "--a11y-own-name": rows.warned("it needs no name there: ask for `accessibility`"),
     "--command": rows.exact("it is the command"),
     "--device-if": _CONDITION,
     "--share-if": _CONDITION,

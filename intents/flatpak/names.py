@@ -72,7 +72,7 @@ INSTEAD = {
     "org.gnome.Shell": "there is no narrower way",
     "org.gnome.Mutter": "there is no narrower way",
     "org.gnome.keyring": "ask for `secrets`",
-    "org.a11y": "there is no kind for the accessibility bus",
+    "org.a11y": "ask for `accessibility`",
 }
 
 

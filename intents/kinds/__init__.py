@@ -5,6 +5,7 @@ from typing import Protocol
 
 from intents import errors, model, paths
 from intents.kinds import (
+    accessibility,
     audio,
     camera,
     dbus,
@@ -52,6 +53,7 @@ _MODULES: tuple[tuple[str, str, Kind], ...] = (
     (dbus.KIND, dbus.DOC, dbus.Dbus),
     (notifications.KIND, notifications.DOC, notifications.Notifications),
     (tray.KIND, tray.DOC, tray.Tray),
+    (accessibility.KIND, accessibility.DOC, accessibility.Accessibility),
     (media_control.KIND, media_control.DOC, media_control.MediaControl),
     (secrets.KIND, secrets.DOC, secrets.Secrets),
     (audio.KIND, audio.DOC, audio.Audio),

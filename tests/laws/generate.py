@@ -44,8 +44,8 @@ def dbus(draw: st.DrawFn) -> Mapping[str, object]:
 
 
 WHOLE = (
-    "notifications", "tray", "secrets", "camera", "gpu", "input", "usb", "printing", "smartcard", "ssh-agent",
-    "gpg-agent", "processes", "system-info", "debugging", "nested-sandbox",
+    "notifications", "tray", "accessibility", "secrets", "camera", "gpu", "input", "usb", "printing", "smartcard",
+    "ssh-agent", "gpg-agent", "processes", "system-info", "debugging", "nested-sandbox",
 )  # fmt: skip
 # kind -> its key, and words of it
 OF_WORDS = {
@@ -297,7 +297,7 @@ def host(
         etc.append(facts.Entry(path=f"/etc/{name}", kind="link", target=target))
     bus = [
         facts.Bus(name=name, address=f"unix:path=/run/{name}", activatable=(), owned=())
-        for name in ("session", "system")
+        for name in ("session", "system", "a11y")
     ]
     return facts.HostFacts(
         machine="x86_64",

@@ -15,6 +15,7 @@ from intents.kinds import path
 from tests.laws import generate
 from tests.model import mounts
 
+RULES_OF_A_FILTER = ("filter", "sloppy-names", "see", "talk", "own", "call", "broadcast")
 ACCESS = st.sampled_from(["read", "write", "create"])
 # Every option that a plan may hold, and how many operands it takes (bwrap(1)).
 OPTIONS = {
@@ -257,8 +258,8 @@ def test_the_filter_of_a_bus_is_given_rules_and_nothing_else(case: Case) -> None
         assert listed == b"l%d --args=" % len(rules)
         for operand in [arg.decode() for arg in rules]:
             tag, _, rest = operand.partition("--")
-            assert operand.startswith(("=unix:", "ssession", "ssystem")) or (
-                tag == "=" and rest.partition("=")[0] in ("filter", "see", "talk", "own", "call", "broadcast")
+            assert operand.startswith(("=unix:", "ssession", "ssystem", "sa11y")) or (
+                tag == "=" and rest.partition("=")[0] in RULES_OF_A_FILTER
             )
 
 

@@ -76,9 +76,11 @@ CLIENT = inspect.getsource(bus) + _CLIENT  # for an app whose command is ``world
 Step = tuple[str, ...]
 
 
-def does(here: world.World, *steps: Step, address: str = "DBUS_SESSION_BUS_ADDRESS") -> tuple[list[str], list[str]]:
+def does(
+    here: world.World, *steps: Step, address: str = "DBUS_SESSION_BUS_ADDRESS", removed: str = ""
+) -> tuple[list[str], list[str]]:
     """(what came of each step inside, what was heard besides); address: the variable that leads to the bus."""
-    told = json.loads(here.says(CLIENT, json.dumps(steps), address).splitlines()[-1])
+    told = json.loads(here.says(CLIENT, json.dumps(steps), address, removed=removed).splitlines()[-1])
     return told["said"], told["heard"]
 
 
