@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker import catalog, displays, guards, host, journal, plans, state
 from intents import diff, errors, facts, model, parse, sign, trust
-from intents.kinds import display, path
+from intents.kinds import path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +24,12 @@ class App:
 
     @property
     def objects(self) -> dict[str, str]:
-        """The canonical path now of every place an intent names; of a display, what it lets its clients do."""
+        """The canonical path now of every place an intent names."""
         known = dict(self.host.directories)
         scopes = [intent.scope for intent in self.manifest.intents]
         named = {scope.place for scope in scopes if isinstance(scope, path.Path)}
         resolved = {place.text: self.host.path(place.resolve(known) or "") for place in named}
-        real = {text: fact.real for text, fact in resolved.items() if fact is not None}
-        return real | {display.WAYLAND: ", ".join(display.powers(self.host))}
+        return {text: fact.real for text, fact in resolved.items() if fact is not None}
 
     def vet(self, book: journal.Journal) -> model.Vetted:
         """Settle the publisher against what the journal remembers. Raises SignatureError."""

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping
 
 from broker import guards, state, wayland
+from broker.companions import wayland_context
 from intents import facts
 
 PATIENCE = 5.0  # seconds for a compositor or a display on a busy machine
@@ -37,7 +38,7 @@ def compositor(environ: Mapping[str, str]) -> str:
 
 
 def look_wayland(watch: guards.Watch) -> facts.Wayland | None:
-    """The compositor and what it offers a plain client; None where none answers."""
+    """The compositor and what it offers, to a plain client and to a sandboxed one; None where none answers."""
     for variable in ("WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"):
         watch.see("env", variable)
     where = compositor(watch.environ)
@@ -46,7 +47,10 @@ def look_wayland(watch: guards.Watch) -> facts.Wayland | None:
     watch.see("real", where)
     watch.see("file", where)
     found = wayland.registry(where, PATIENCE)
-    return None if found is None else facts.Wayland(socket=os.path.realpath(where), globals=found)
+    if found is None:
+        return None
+    context = wayland.context(where, PATIENCE) if wayland_context.MANAGER in found else None
+    return facts.Wayland(socket=os.path.realpath(where), globals=found, context=context)
 
 
 def look_x11(watch: guards.Watch, account: facts.Account) -> facts.X11 | None:

@@ -16,7 +16,6 @@ from intents.kinds import display, network
 OK, DEGRADED, MISSING, ABSENT = "ok", "degraded", "missing", "absent"
 
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2  # prctl(2)
-_SECURITY_CONTEXT = "wp_security_context_manager_v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +157,12 @@ def _wayland(found: facts.Wayland | None) -> Finding:
     if found is None:
         no = "No compositor answers (WAYLAND_DISPLAY, XDG_RUNTIME_DIR): apps with Wayland windows cannot start."
         return Finding(name=name, status=ABSENT, sentence=no)
-    powers = tuple(dict.fromkeys(display.PRIVILEGED[item] for item in found.globals if item in display.PRIVILEGED))
-    context = "offers" if _SECURITY_CONTEXT in found.globals else "does not offer"
-    tells = f"The compositor at {found.socket} {context} a security context"
-    if not powers:
-        return Finding(name=name, status=OK, sentence=f"{tells}, and lets a program see only its own windows.")
-    return Finding(
-        name=name,
-        status=DEGRADED,
-        sentence=f"{tells}, and lets every program {'; '.join(powers)}. A grant of windows is critical here.",
-    )
+    if display.in_context(found):
+        kept = f"The compositor at {found.socket} keeps apps apart itself (security context)."
+        return Finding(name=name, status=OK, sentence=kept)
+    powers = "; ".join(display.powers(found.globals)) or "do little more than an app may"
+    kept = f"A filter keeps apps apart: the compositor at {found.socket} lets every program {powers}."
+    return Finding(name=name, status=OK, sentence=kept)
 
 
 def _x11(found: facts.X11 | None) -> Finding:

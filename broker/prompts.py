@@ -153,8 +153,6 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
 
 
 def _changed(change: model.Change, update: bool) -> str:
-    if change.moved and change.intent.scope.kind == "display":
-        return "moved: this compositor lets it do more than the one you answered for"
     if change.moved:
         return "moved: " + "; ".join(f"{place} was {then}, is now {now}" for place, then, now in change.moved)
     if not update:

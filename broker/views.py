@@ -8,7 +8,6 @@ from broker import app as apps
 from broker import catalog, history, journal, known, runs
 from broker.ui import wording
 from intents import compiler, decide, errors, kinds, model, parse, paths, risk, trace
-from intents.kinds import display
 
 _STATES = ("allowed", "partly", "denied", "open")
 
@@ -305,8 +304,7 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     lines += [f"    denied: {scope_words(kinds.to_data(scope))}" for scope in change.denied if change.granted]
     lines += [f"    not decided: {scope_words(kinds.to_data(scope))}" for scope in change.open if change.granted]
     for place, then, now in change.moved:
-        moved = f"{place} was {paths.printable(then)}, is now {paths.printable(now) or 'nowhere'}"
-        lines.append(f"    {'this compositor lets it do more' if place == display.WAYLAND else moved}")
+        lines.append(f"    {place} was {paths.printable(then)}, is now {paths.printable(now) or 'nowhere'}")
     lines += [f"    not given here: {intent['withheld']}"] if intent["withheld"] else []
     lines += [f"    app says {wording.quote(change.intent.reason)}"] if change.intent.reason else []
     lines += [f"    decided {day(decision.at)} by {decision.source}" for decision in decisions]

@@ -1,18 +1,18 @@
-"""The smallest Wayland client: which interfaces a compositor's registry offers to a plain client (SPEC §5.4).
+"""The smallest Wayland client: which interfaces a compositor offers, and to whom (SPEC §5.4).
 
-Speaks the core wire protocol (wayland.freedesktop.org, "Wire Format"): words in host byte order, each message an
-object id, then size and opcode in one word. Opens no window, binds nothing, believes nothing it is told.
+Opens no window, believes nothing it is told.
 """
 
+import contextlib
+import os
 import socket
-import struct
+import tempfile
 import time
 
-MAX_BYTES = 1 << 17  # the registry of a compositor with every known extension is under 8 KiB
+from broker.companions import wayland_context
+from broker.companions import wayland_wire as wire
 
-_DISPLAY, _REGISTRY, _CALLBACK = 1, 2, 3  # object ids: the first is fixed by the protocol, the others are our choice
-_SYNC, _GET_REGISTRY = 0, 1  # requests of wl_display
-_GLOBAL = 0  # event of wl_registry: name (number), interface (string), version (number)
+_REGISTRY, _CALLBACK = 2, 3  # object ids of our choice
 
 
 def registry(path: str, timeout: float = 1.0) -> tuple[str, ...] | None:
@@ -28,53 +28,37 @@ def registry(path: str, timeout: float = 1.0) -> tuple[str, ...] | None:
         return None
 
 
+def context(path: str, timeout: float = 1.0) -> tuple[str, ...] | None:
+    """The same, as the compositor announces them to a sandboxed program, for which it has to keep a security context.
+
+    None when it keeps none, or does not answer. Raises nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="intents-") as directory, contextlib.ExitStack() as held:
+        ends = os.pipe()
+        for end in ends:
+            held.callback(os.close, end)
+        inside = f"{directory}/wayland"
+        try:
+            wayland_context.make(os.fsencode(inside), os.fsencode(path), b"org.intents.probe", b"0", ends[1])
+        except (OSError, ValueError):
+            return None
+        return registry(inside, timeout)
+
+
 def _ask(stream: socket.socket, path: str, deadline: float) -> tuple[str, ...]:
+    def receive(most: int) -> bytes:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        stream.settimeout(left)
+        return stream.recv(most)
+
     stream.settimeout(max(deadline - time.monotonic(), 0.001))
     stream.connect(path)
     # The answer to sync comes after every global: without it the list could be a part of the truth.
-    stream.sendall(_request(_GET_REGISTRY, _REGISTRY) + _request(_SYNC, _CALLBACK))
-    found: set[str] = set()
-    buffer = b""
-    received = 0
-    while True:
-        stream.settimeout(max(deadline - time.monotonic(), 0.001))
-        chunk = stream.recv(1 << 16)
-        received += len(chunk)
-        if not chunk or received > MAX_BYTES or time.monotonic() > deadline:
-            raise ValueError("the registry did not end")
-        buffer += chunk
-        while message := _take(buffer):
-            target, opcode, body, buffer = message
-            if target == _CALLBACK:
-                return tuple(sorted(found))
-            if target == _REGISTRY and opcode == _GLOBAL:
-                found.add(_interface(body))
-
-
-def _request(opcode: int, new: int) -> bytes:
-    return struct.pack("=III", _DISPLAY, 12 << 16 | opcode, new)
-
-
-def _take(buffer: bytes) -> tuple[int, int, bytes, bytes] | None:
-    if len(buffer) < 8:
-        return None
-    target, word = struct.unpack_from("=II", buffer)
-    size = word >> 16
-    if size < 8 or size % 4:
-        raise ValueError("not a Wayland message")
-    if len(buffer) < size:
-        return None
-    return target, word & 0xFFFF, buffer[8:size], buffer[size:]
-
-
-def _interface(body: bytes) -> str:
-    if len(body) < 12:
-        raise ValueError("a global without a name")
-    length = struct.unpack_from("=I", body, 4)[0]  # counts the final NUL, not the padding
-    text = body[8 : 8 + length]
-    if len(body) != 12 + (length + 3) // 4 * 4 or text[-1:] != b"\0":
-        raise ValueError("a global without a name")
-    name = text[:-1].decode("ascii")
-    if not name.replace("_", "").isalnum():
-        raise ValueError("a global without a name")
-    return name
+    stream.sendall(
+        wire.message(wire.DISPLAY, wire.GET_REGISTRY, _REGISTRY) + wire.message(wire.DISPLAY, wire.SYNC, _CALLBACK)
+    )
+    said = wire.answers(receive, _CALLBACK)
+    found = {wire.global_(body)[1] for target, opcode, body in said if (target, opcode) == (_REGISTRY, wire.GLOBAL)}
+    return tuple(sorted(found))

@@ -3,7 +3,8 @@
 Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`` is literal, ``bN`` the descriptor of
 ``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` this launch's socket NAME,
 ``dPATH`` the caller's working directory as the app finds it, PATH where it does not. Of a companion also ``wPREFIX``,
-PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a descriptor that holds the next COUNT.
+PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a descriptor that holds the next COUNT;
+in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, the system call filter of companions in hexadecimal.
 """
 
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def plan_bytes(
         "settings": [part for name, value in ours.items() for part in (name, value)],
         "make": [op.path for op in box.make],
         "links": [part for op in box.links for part in (f"{own}/{op.directory}", op.below, op.target)],
-        "companions": [part for op in companions for part in _record(op, host)],
+        "companions": [part for op in companions for part in _record(op, box, host)],
         "binds": [part for bind in built.binds for part in bind],
         "named": [part for row in _named(box) for part in row],
         "passed": [op.name for op in box.passed],
@@ -106,7 +107,7 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, t
 
 def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The companions' command lines as people read them: whose each is, and its words."""
-    names = {"c": "<filter>"}
+    names = {"a": box.app_id, "c": "<filter>", "k": "<filter>"}
     return tuple(
         (op.because, (op.program, *(_shown(arg, names) for arg in op.arguments if arg[:1] not in ("l", "w"))))
         for op in _companions(box, host)
@@ -225,10 +226,14 @@ def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Co
     return (proxy, *box.companions)
 
 
-def _record(op: sandbox.Companion, host: facts.HostFacts) -> tuple[str, ...]:
-    # A companion that starts a sandbox gets the filter of an app without any grant, in its arguments as text.
-    strict = f"={seccomp.build(host.machine, features=()).hex()}"
-    return (op.name, op.program, str(len(op.arguments)), *(strict if arg == "c" else arg for arg in op.arguments))
+def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, ...]:
+    known = {
+        "a": box.app_id,
+        "c": seccomp.build(host.machine, features=()).hex(),
+        "k": seccomp.companion(host.machine).hex(),
+    }
+    words = (f"={known[arg]}" if arg in known else arg for arg in op.arguments)
+    return (op.name, op.program, str(len(op.arguments)), *words)
 
 
 def _proxy(box: sandbox.Sandbox, host: facts.HostFacts) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intents import model, paths
-from intents.kinds import display
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +88,8 @@ def _speaks(decision: model.Decision, part: model.Scope) -> bool:
 
 
 def _moved(decision: model.Decision, objects: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """The places of a decision that lead elsewhere now; an object that was not looked at counts as moved.
-
-    A display has moved only where it offers what it did not offer when the question was answered.
-    """
+    """The places of a decision that lead elsewhere now; an object that was not looked at counts as moved."""
     found = [(place, then, objects.get(place, "")) for place, then in decision.objects]
-    if decision.asked.kind == display.KIND:
-        return tuple(each for each in found if set(each[2].split(", ")) - {"", *each[1].split(", ")})
     return tuple(each for each in found if each[1] != each[2])
 
 

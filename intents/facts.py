@@ -72,10 +72,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wayland:
-    """The compositor's socket and the interfaces its registry offers to a plain client."""
+    """The compositor's socket and the interfaces its registry offers to a plain client.
+
+    context: those it offers behind a security context; None where it keeps none.
+    """
 
     socket: str
     globals: tuple[str, ...]
+    context: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

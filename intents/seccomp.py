@@ -111,6 +111,13 @@ _S_ISUID, _S_ISGID = 0o4000, 0o2000
 _CHMOD = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # call -> which argument is the mode
 
 
+# What a companion needs that only moves bytes and descriptors between Unix sockets; the rest is the interpreter's own.
+_COMPANION = """
+    accept4 connect getsockname getsockopt poll ppoll recvmsg sendmsg sendto close
+    read write brk mmap munmap mremap madvise futex clock_gettime
+    rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall getpid gettid exit exit_group
+"""
+
 # What a grant gives back: the feature -> calls that are then allowed, and socket families.
 FEATURES = ("debugging", "nested-sandbox", "bluetooth", "can", "multiarch", "socketcall")
 _DEBUGGING = "perf_event_open ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd personality"
@@ -248,10 +255,27 @@ def build(machine: str, *, families: tuple[int, ...] = DEFAULT_FAMILIES, feature
     """
     target = _machine(machine)
     accepted = [target, target.compat] if target.compat and "multiarch" in features else [target]
+    return _program([(each, _rules(each, families, features)) for each in accepted])
+
+
+def companion(machine: str) -> bytes:
+    """The program that a companion of ours gives itself: it may talk on Unix sockets, and nothing else.
+
+    No file can be opened and no program started. Raises errors.HostError("seccomp-unsupported") as build does.
+    """
+    target = _machine(machine)
+    named = {number: name for number, name in target.names.items() if name in _COMPANION.split()}
+    rules: dict[int, Verdict | _Guard] = dict.fromkeys(target.names, Verdict.ENOSYS)
+    rules |= dict.fromkeys(named, Verdict.ALLOW)
+    rules |= {number: _guards((UNIX,))["socket"] for number, name in target.names.items() if name == "socket"}
+    return _program([(target, rules)])
+
+
+def _program(accepted: list[tuple[_Machine, dict[int, Verdict | _Guard]]]) -> bytes:
     program = [_op(_LD, _AUDIT)]
-    for each in accepted:
-        calls = [_op(_LD, _NUMBER), *_tree(_ranges(_rules(each, families, features), each))]
-        program += [_op(_JEQ, each.audit, 1, 0), _op(_JA, len(calls)), *calls]
+    for target, rules in accepted:
+        calls = [_op(_LD, _NUMBER), *_tree(_ranges(rules, target))]
+        program += [_op(_JEQ, target.audit, 1, 0), _op(_JA, len(calls)), *calls]
     return b"".join([*program, _ret(Verdict.KILL)])
 
 

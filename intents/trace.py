@@ -41,13 +41,16 @@ def options(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
 
 
 def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
-    """Word by word, as one filter serves several intents; it does one bus after the other, perhaps by one rule."""
+    """That of the buses word by word, as it serves several intents: one bus after the other, perhaps by one rule."""
     rules: dict[tuple[str, str], list[str]] = {}
     for rule in box.bus_rules:
         rules.setdefault((rule.bus, f"--{rule.verb}={rule.rule}"), []).append(rule.because)
     addresses = {bus.address: bus.name for bus in host.buses}
     found, bus = [], ""
     for because, words in bwrap.companion_arguments(box, host):
+        if because != sandbox.BASE:
+            found.append(Option(part=COMPANION, words=words, because=because))
+            continue
         for word in words:
             bus = addresses.get(word, bus)
             whose = rules.get((bus, word), [])

@@ -38,8 +38,9 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        "companions.x11_windows companions.pulse_filter",
-        "companions.x11_server",
+        "companions.x11_windows companions.pulse_filter companions.wayland_wire companions.confine",
+        "companions.wayland_registry companions.wayland_context",
+        "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions probe",
         "relay named",
         "launch",
@@ -88,9 +89,24 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.relay": (_BARE_STDLIB | {"broker.monitor", "broker.user_terminal"}, {"intents.errors"}),
     "broker.companions": (
         _BARE_STDLIB,
-        {"intents.errors", "broker.companions.pulse_filter", "broker.companions.x11_server"},
+        {
+            "intents.errors",
+            *("broker.companions.pulse_filter", "broker.companions.x11_server"),
+            *("broker.companions.wayland_context", "broker.companions.wayland_filter"),
+        },
     ),
     "broker.companions.pulse_filter": ({"_socket", "os", "select"}, set()),
+    "broker.companions.confine": ({"ctypes", "os"}, set()),
+    "broker.companions.wayland_wire": ({"sys"}, set()),
+    "broker.companions.wayland_registry": ({"broker.companions.wayland_wire"}, set()),
+    "broker.companions.wayland_context": ({"_socket", "os", "sys", "broker.companions.wayland_wire"}, set()),
+    "broker.companions.wayland_filter": (
+        {
+            *("_socket", "os", "select", "sys", "broker.companions.confine"),
+            *("broker.companions.wayland_registry", "broker.companions.wayland_wire"),
+        },
+        set(),
+    ),
     "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},

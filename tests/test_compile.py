@@ -5,7 +5,6 @@ import pathlib
 
 import pytest
 
-from broker import prompts
 from intents import compiler, decide, diff, errors, facts, kinds, model, sandbox
 from intents.kinds import display, path
 
@@ -245,36 +244,34 @@ def test_a_window_into_the_running_system_is_never_given() -> None:
     assert "Not given: chroot, which shows the running system." in notes
 
 
-def test_an_answer_to_one_compositor_is_none_to_another_that_offers_more() -> None:
-    """A desktop with walls today, one without them tomorrow: the answer was given to the sentence about the first."""
-    intent = model.Intent(
-        id="it", scope=display.Display(protocol="wayland"), optional=False, reason="r", if_denied="d"
-    )
-    app = model.App(
-        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
-        aliases=(), packages=(),
-    )  # fmt: skip
-    manifest = model.Manifest(app=app, intents=(intent,), digest="0" * 64)
-    vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
+WALLS, NO_WALLS = ("wl_shm", "xdg_wm_base"), ("wl_shm", "zwlr_screencopy_manager_v1")
 
-    def offering(*globals_: str) -> dict[str, str]:
-        seen = host(wayland=facts.Wayland(socket="/run/user/1000/wayland-0", globals=globals_))
-        return {"wayland": ", ".join(display.powers(seen))}
 
-    walls, capture = offering("xdg_wm_base"), offering("zwlr_screencopy_manager_v1")
-    typing = offering("zwlr_screencopy_manager_v1", "zwp_virtual_keyboard_manager_v1")
-    life = model.Life(span=model.Lifespan.FOREVER)
-    for then, now, opened in (
-        (walls, walls, False), (walls, capture, True), (capture, walls, False), (capture, typing, True),
-        (typing, capture, False), (typing, typing, False), (capture, {}, False),
-    ):  # fmt: skip
-        made = decide.decisions(
-            intent, intent.scope.parts(), model.Effect.ALLOW, life, then, source="command", now=NOW
-        )
-        (change,) = diff.diff(vetted, made, NOW, now).changes
-        assert (bool(change.open), bool(change.granted)) == (opened, not opened), (then, now)
-        if opened:
-            (question,) = prompts.request(
-                diff.diff(vetted, made, NOW, now), host(), session_available=True, root=False
-            ).questions
-            assert question.changed.startswith("moved: this compositor")
+@pytest.mark.parametrize(
+    ("context", "keeper"),
+    [(WALLS, "wayland_context"), (NO_WALLS, "wayland_filter"), (None, "wayland_filter")],
+    ids=["walls", "a context without walls", "no context"],
+)
+@pytest.mark.parametrize("offered", [WALLS, NO_WALLS])
+def test_a_window_has_walls_on_every_compositor(
+    offered: tuple[str, ...], context: tuple[str, ...] | None, keeper: str
+) -> None:
+    """The compositor keeps them, or the filter does: the socket of the compositor is not shown, and the risk is low."""
+    where = "/run/user/1000/wayland-1"
+    seen = host(wayland=facts.Wayland(socket=where, globals=offered, context=context))
+    box = compiled(seen, kind="display", protocol="wayland").sandbox
+    assert [op.program for op in box.companions] == [keeper]
+    assert [op for op in box.mounts if op.dest == "/run/user/1000/wayland-0"] == [
+        sandbox.LaunchSocket(name="wayland", dest="/run/user/1000/wayland-0", because="it")
+    ]
+    assert not [op for op in box.mounts if isinstance(op, sandbox.Bind) and op.source == where]
+    scope = display.Display(protocol="wayland")
+    assert scope.risk(seen) is model.Risk.LOW
+    assert ("security context" in scope.phrase(seen).notes[0]) is (keeper == "wayland_context")
+
+
+def test_the_filter_shows_nothing_that_reaches_beyond_the_app() -> None:
+    assert not set(display.ORDINARY) & display.PRIVILEGED.keys()
+    assert len(set(display.ORDINARY)) == len(display.ORDINARY)
+    hidden = {"wl_fixes", "ext_idle_notifier_v1", "zwp_keyboard_shortcuts_inhibit_manager_v1", "zxdg_importer_v2"}
+    assert not set(display.ORDINARY) & hidden

@@ -9,6 +9,7 @@ import stat
 import pytest
 
 from broker import bus, doctor, doctor_proxy, programs, state, wayland
+from broker.companions import wayland_context
 from intents import errors, facts
 from intents.kinds import network
 from tests.conftest import must_work
@@ -70,21 +71,22 @@ def test_looking_changes_nothing(home: pathlib.Path) -> None:
 def test_what_a_compositor_and_buses_offer_is_said(home: pathlib.Path, tmp_path: pathlib.Path) -> None:
     address = f"unix:path={tmp_path}/bus"
     with peers.sway() as compositor, peers.message_bus(tmp_path, address, {"org.example.Service": "/bin/false"}):
-        peers.eventually(lambda: "wl_shm" in (wayland.registry(str(compositor)) or ()), "the registry")
+        offered = peers.eventually(lambda: wayland.registry(str(compositor)), "the registry")
         peers.eventually(lambda: bus.names(address), "the bus")
         found = examined(WAYLAND_DISPLAY=str(compositor), DBUS_SESSION_BUS_ADDRESS=address)
-    assert found["Wayland"].status == doctor.DEGRADED
-    assert "see the whole screen" in found["Wayland"].sentence
-    assert "security context" in found["Wayland"].sentence
+    assert found["Wayland"].status == doctor.OK
+    said = found["Wayland"].sentence
+    assert ("security context" in said) is (wayland_context.MANAGER in offered)
+    assert ("A filter" in said and "see the whole screen" in said) is not ("security context" in said)
     assert found["session bus"].status == doctor.OK
     assert "0 names are owned, 1 can be started" in found["session bus"].sentence
 
 
 def test_a_compositor_with_walls_is_ok() -> None:
-    walls = facts.Wayland(socket="/x", globals=("wl_shm", "wp_security_context_manager_v1", "xdg_wm_base"))
-    found = doctor._wayland(walls)
-    assert found.status == doctor.OK
-    assert "offers a security context" in found.sentence
+    for context, keeps in ((("wl_shm",), True), (("wl_shm", "zwlr_layer_shell_v1"), False), (None, False)):
+        found = doctor._wayland(facts.Wayland(socket="/x", globals=("wl_shm",), context=context))
+        assert found.status == doctor.OK
+        assert ("security context" in found.sentence) is keeps
 
 
 def test_a_missing_bubblewrap_leaves_nothing_to_try(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ program with a path is started; one without is a module of this package, run in 
 ``main(arguments, directory, ready)`` gets the directory of this launch's sockets and returns an exit status.
 
 Every companion writes one byte to the ready pipe when it can be used, and ends when nobody reads that pipe any more
-(poll(2): POLLERR). bubblewrap holds the reading end as long as the sandbox lives (bwrap(1), ``--sync-fd``).
+(poll(2): POLLERR), which bubblewrap does as long as the sandbox lives (bwrap(1), ``--sync-fd``). One of ours may end
+before that, with status 0, where nothing has to remain.
 """
 
 import os
@@ -55,11 +56,20 @@ def wait(section: "tuple[bytes, ...]", pids: "list[int]", ready: int) -> None:
             if not seen:
                 raise failed(b", ".join(handles.values()), f"not ready within {PATIENCE_MS // 1000} seconds")
             for handle in seen & handles.keys():
-                raise failed(handles[handle], "it ended before it was ready")
-            missing -= len(os.read(ready, missing))
+                if handles[handle][:1] == b"/" or not _well(handle):
+                    raise failed(handles[handle], "it ended before it was ready")
+                poll.unregister(handle)
+            if ready in seen:
+                missing -= len(os.read(ready, missing))
     finally:
         for handle in handles:
             os.close(handle)
+
+
+def _well(handle: int) -> bool:
+    """Whether the process of a pidfd, which is over, ended with status 0."""
+    found = os.waitid(os.P_PIDFD, handle, os.WEXITED)
+    return found is not None and (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
 
 
 def _records(section: "tuple[bytes, ...]") -> "Iterator[Record]":
@@ -131,6 +141,14 @@ def _main(module: str) -> "Callable[[list[bytes], bytes, int], int]":
         from broker.companions import x11_server
 
         return x11_server.main
+    if module == "wayland_context":
+        from broker.companions import wayland_context
+
+        return wayland_context.main
+    if module == "wayland_filter":
+        from broker.companions import wayland_filter
+
+        return wayland_filter.main
     raise LookupError(module)
 
 

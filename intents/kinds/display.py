@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from intents import errors, facts, keys, model, sandbox
 
 KIND = "display"
-DOC = """Show windows. `protocol = "wayland"` gives the compositor's socket: how safe that is depends on what the
-compositor offers every client, which is looked up and said. `protocol = "x11"` is for programs that know only X11: they
-get an X server of their own inside one window (Xwayland, or Xephyr where the session itself is X11), and reach no other
-program's windows. `protocol = "x11-host"` gives the real X11 display:
+DOC = """Show windows. `protocol = "wayland"` gives windows of the app's own, on every compositor: kept apart by the
+compositor where it knows security contexts, and by a filter where it does not, so that the app cannot see the screen,
+type into other windows or read the clipboard behind your back. `protocol = "x11"` is for programs that know only X11:
+they get an X server of their own inside one window (Xwayland, or Xephyr where the session itself is X11), and reach no
+other program's windows. `protocol = "x11-host"` gives the real X11 display:
 any X11 client can read every key and see every window, so it is always critical."""
 
 WAYLAND = "wayland"
@@ -17,30 +18,69 @@ X11 = "x11"
 X11_HOST = "x11-host"
 NESTED = ("Xwayland", "Xephyr")  # the servers that show X11 windows in a window: on Wayland, on X11
 _FIRST_NESTED = 77  # far from the numbers that real displays get
+CLIPBOARD = "It can use the clipboard while it has the focus."
 
-# Interfaces by which a plain client sees or acts beyond its own windows -> what that means.
+# What a program needs for windows of its own, and no more. With each of these it sees and does only what belongs to
+# its own surfaces, or what the compositor gives whoever has the focus (the clipboard, for one). Not here, besides what
+# is below: what tells when the user is away, takes the compositor's own shortcuts, or hands out whole monitors;
+# zxdg_importer, of use to portals only; and wl_fixes (``broker/companions/wayland_registry.py`` says why).
+ORDINARY = (
+    "wl_compositor", "wl_data_device_manager", "wl_drm", "wl_output", "wl_seat", "wl_shell", "wl_shm",
+    "wl_subcompositor",
+    "xdg_activation_v1", "xdg_system_bell_v1", "xdg_toplevel_drag_manager_v1", "xdg_toplevel_icon_manager_v1",
+    "xdg_toplevel_tag_manager_v1", "xdg_wm_base", "xdg_wm_dialog_v1", "zxdg_decoration_manager_v1", "zxdg_exporter_v1",
+    "zxdg_exporter_v2", "zxdg_output_manager_v1", "zxdg_shell_v6",
+    "wp_alpha_modifier_v1", "wp_color_manager_v1", "wp_color_representation_manager_v1", "wp_commit_timing_manager_v1",
+    "wp_content_type_manager_v1", "wp_cursor_shape_manager_v1", "wp_fifo_manager_v1",
+    "wp_fractional_scale_manager_v1", "wp_linux_drm_syncobj_manager_v1", "wp_pointer_warp_v1", "wp_presentation",
+    "wp_single_pixel_buffer_manager_v1", "wp_tearing_control_manager_v1", "wp_viewporter",
+    "zwp_idle_inhibit_manager_v1", "zwp_input_timestamps_manager_v1", "zwp_linux_dmabuf_v1",
+    "zwp_linux_explicit_synchronization_v1", "zwp_pointer_constraints_v1", "zwp_pointer_gestures_v1",
+    "zwp_primary_selection_device_manager_v1", "zwp_relative_pointer_manager_v1", "zwp_tablet_manager_v1",
+    "zwp_tablet_manager_v2", "zwp_text_input_manager_v1", "zwp_text_input_manager_v2", "zwp_text_input_manager_v3",
+    "ext_background_effect_manager_v1", "gtk_primary_selection_device_manager", "gtk_shell1",
+    "org_kde_kwin_appmenu_manager", "org_kde_kwin_blur_manager", "org_kde_kwin_contrast_manager",
+    "org_kde_kwin_server_decoration_manager", "org_kde_kwin_server_decoration_palette_manager",
+    "org_kde_kwin_shadow_manager", "org_kde_kwin_slide_manager",
+)  # fmt: skip
+# Interfaces by which a client sees or acts beyond its own windows -> what that means. A compositor that offers one of
+# them to sandboxed programs does not keep them apart; no filter depends on this table.
 PRIVILEGED = {
     "zwlr_screencopy_manager_v1": "see the whole screen",
     "ext_image_copy_capture_manager_v1": "see the whole screen",
     "zwlr_export_dmabuf_manager_v1": "see the whole screen",
+    "ext_output_image_capture_source_manager_v1": "see the whole screen",
+    "ext_foreign_toplevel_image_capture_source_manager_v1": "see other windows",
+    "hyprland_toplevel_export_manager_v1": "see other windows",
+    "zcosmic_screencopy_manager_v2": "see the whole screen",
+    "weston_screenshooter": "see the whole screen",
+    "weston_capture_v1": "see the whole screen",
     "org_kde_kwin_screenshot": "see the whole screen",
     "zkde_screencast_unstable_v1": "see the whole screen",
     "zwp_virtual_keyboard_manager_v1": "type into other windows",
     "org_kde_kwin_fake_input": "type into other windows",
     "zwlr_virtual_pointer_manager_v1": "click in other windows",
+    "ext_transient_seat_manager_v1": "click in other windows",
+    "hyprland_global_shortcuts_manager_v1": "take keys from other windows",
+    "zwp_xwayland_keyboard_grab_manager_v1": "take keys from other windows",
     "zwp_input_method_manager_v2": "read and change what you type",
     "zwp_input_method_v1": "read and change what you type",
     "zwlr_data_control_manager_v1": "read the clipboard at any time",
     "ext_data_control_manager_v1": "read the clipboard at any time",
     "zwlr_layer_shell_v1": "draw over other windows",
+    "org_kde_plasma_shell": "draw over other windows",
     "zwlr_foreign_toplevel_manager_v1": "see and close other windows",
     "org_kde_plasma_window_management": "see and close other windows",
     "ext_foreign_toplevel_list_v1": "see the titles of other windows",
     "ext_session_lock_manager_v1": "lock the screen",
     "zwlr_input_inhibit_manager_v1": "take the keyboard away from other windows",
     "zwlr_output_manager_v1": "change the monitors",
+    "kde_output_management_v2": "change the monitors",
+    "wp_drm_lease_device_v1": "take over monitors",
     "zwlr_gamma_control_manager_v1": "change the monitors' colours",
     "zwlr_output_power_manager_v1": "switch monitors off",
+    "org_kde_kwin_dpms_manager": "switch monitors off",
+    "wp_security_context_manager_v1": "pass for another sandboxed program",
 }
 
 
@@ -79,13 +119,10 @@ class Display:
         return (wayland if self.protocol == WAYLAND else x11,)
 
     def objects(self) -> tuple[str, ...]:
-        """The display, for what `powers` says of it: the same answer is not one to a compositor that offers more."""
-        return (WAYLAND,) if self.protocol == WAYLAND else ()
+        return ()
 
     def risk(self, host: facts.HostFacts) -> model.Risk:
-        if self.protocol == X11_HOST or (self.protocol == WAYLAND and powers(host)):
-            return model.Risk.CRITICAL
-        return model.Risk.LOW
+        return model.Risk.CRITICAL if self.protocol == X11_HOST else model.Risk.LOW
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         if self.protocol == X11_HOST:
@@ -102,16 +139,10 @@ class Display:
                 title="X11 windows in a window",
                 allows="It can show its own windows inside one window; it cannot see or type into others.",
             )
-        found = powers(host)
-        if found:
-            return model.Phrase(
-                title="windows, no walls",
-                allows=f"It can show windows, and this compositor also lets it {_listed(found)}.",
-                notes=("The compositor offers this to every program and cannot tell a sandboxed one apart.",),
-            )
         return model.Phrase(
             title="windows (Wayland)",
             allows="It can show its own windows; it cannot see or type into others.",
+            notes=(f"{protection(host.wayland)} {CLIPBOARD}" if host.wayland else CLIPBOARD,),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
@@ -122,15 +153,21 @@ class Display:
         return {WAYLAND: _wayland, X11: _nested, X11_HOST: _x11}[self.protocol](host, because)
 
 
-def powers(host: facts.HostFacts) -> tuple[str, ...]:
-    """What the compositor lets a plain client do beyond its own windows, as verb phrases; empty without one."""
-    found = host.wayland.globals if host.wayland else ()
-    return tuple(dict.fromkeys(PRIVILEGED[name] for name in found if name in PRIVILEGED))
+def powers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """What a client to whom these interfaces are offered can do beyond its own windows, as verb phrases."""
+    return tuple(dict.fromkeys(PRIVILEGED[name] for name in names if name in PRIVILEGED))
 
 
-def _listed(items: tuple[str, ...]) -> str:
-    shown = items if len(items) <= 4 else (*items[:3], f"do {len(items) - 3} more such things")
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1]
+def in_context(found: facts.Wayland) -> bool:
+    """Whether the compositor itself keeps sandboxed programs apart, as far as can be seen; else a filter has to."""
+    return found.context is not None and not powers(found.context)
+
+
+def protection(found: facts.Wayland) -> str:
+    """What keeps an app apart on this compositor, as a sentence."""
+    if in_context(found):
+        return "The compositor keeps it apart (security context)."
+    return "A filter keeps it apart: this compositor does not."
 
 
 def _wayland(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
@@ -140,13 +177,22 @@ def _wayland(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
             "it shows its windows on Wayland, and no Wayland compositor answers here",
             hint="start it from a Wayland session (WAYLAND_DISPLAY and XDG_RUNTIME_DIR must be set)",
         )
-    runtime = f"/run/user/{host.account.uid}"
     return (
-        sandbox.Bind(source=host.wayland.socket, dest=f"{runtime}/wayland-0", because=because),
+        _apart(host.wayland, "wayland", because),
+        sandbox.LaunchSocket(name="wayland", dest=f"/run/user/{host.account.uid}/wayland-0", because=because),
         sandbox.Env(name="WAYLAND_DISPLAY", value="wayland-0", because=because),
         sandbox.Env(name="XDG_SESSION_TYPE", value="wayland", because=because),
         sandbox.Pass(name="XDG_ACTIVATION_TOKEN", because=because),
     )
+
+
+def _apart(found: facts.Wayland, name: str, because: str) -> sandbox.Companion:
+    """What makes the socket ``name`` of this launch, behind which the compositor is safe to reach for anybody."""
+    program, own = "wayland_filter", ("k", *(f"={interface}" for interface in ORDINARY))
+    if in_context(found):
+        program, own = "wayland_context", ("a",)
+    words = (f"s{name}", f"={found.socket}", *own)
+    return sandbox.Companion(name=name, program=program, arguments=words, because=because)
 
 
 def _x11(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
@@ -170,10 +216,13 @@ def _x11(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
 def _nested(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
     """A server of its own, drawn on the session's compositor or, without one, on its X11 display."""
     xwayland, xephyr = (host.program(name) for name in NESTED)
+    beside: tuple[sandbox.Op, ...] = ()
     if host.wayland and xwayland:
-        server, upstream, authority = xwayland, host.wayland.socket, ""
+        # The server is large and reads what the app sends: it gets no more of the compositor than an app.
+        server, upstream, authority = xwayland, "sx11-compositor", ""
+        beside = (_apart(host.wayland, "x11-compositor", because),)
     elif host.x11 and xephyr:
-        server, upstream, authority = xephyr, host.x11.socket, host.x11.authority
+        server, upstream, authority = xephyr, f"={host.x11.socket}", host.x11.authority
     else:
         raise errors.HostError(
             "no-nested-x11",
@@ -183,8 +232,9 @@ def _nested(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
     # The abstract socket of the same name must not exist: libxcb tries that one first.
     taken = {name.removeprefix("@/tmp/.X11-unix/X") for name in host.abstract_sockets}
     number = next(n for n in range(_FIRST_NESTED, 0xFFFF) if str(n) not in taken)
-    words = (f"={host.bwrap}", f"={server}", f"={upstream}", f"={number}", f"={authority}", "c")
+    words = (f"={host.bwrap}", f"={server}", upstream, f"={number}", f"={authority}", "c")
     return (
+        *beside,
         sandbox.Companion(name="x11-server", program="x11_server", arguments=words, because=because),
         sandbox.LaunchSocket(name="x11", dest=f"/tmp/.X11-unix/X{number}", because=because),
         sandbox.Env(name="DISPLAY", value=f":{number}", because=because),

@@ -62,6 +62,9 @@ WORDS: st.SearchStrategy[Mapping[str, object]] = st.sampled_from(sorted(OF_WORDS
     )
 )
 
+# What a compositor offers behind a security context: none kept, one with walls, one without.
+CONTEXTS = st.sampled_from([None, ("wl_shm",), ("wl_shm", "zwlr_screencopy_manager_v1")])
+
 TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
     st.just({"kind": "network", "scope": "host"}),
     st.just({"kind": "dns", "scope": "any"}),
@@ -269,7 +272,8 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
     found |= {*NEEDED}
     tree |= {"/bin": "/usr/bin", "/etc/localtime": "/usr/share/zone", "/etc/resolv.conf": "/run/resolv.conf"}
     tree["/etc/drirc"] = "/opt/drirc"
-    return host(tree, home, uid, runtime, directories, tuple(reserved), found, draw(st.sampled_from([0, 7])))
+    abi, context = draw(st.sampled_from([0, 7])), draw(CONTEXTS)
+    return host(tree, home, uid, runtime, directories, tuple(reserved), found, abi, context)
 
 
 def host(
@@ -281,6 +285,7 @@ def host(
     reserved: tuple[str, ...],
     found: set[str],
     landlock: int,
+    context: tuple[str, ...] | None,
 ) -> facts.HostFacts:
     """The facts about a machine with this tree."""
 
@@ -309,7 +314,7 @@ def host(
         system=(link, facts.Entry(path="/lib", kind="dir")),
         etc=tuple(etc),
         paths=tuple(fact(path) for path in sorted(found)),
-        wayland=facts.Wayland(socket=f"{runtime}/wayland-0", globals=()),
+        wayland=facts.Wayland(socket=f"{runtime}/wayland-0", globals=(), context=context),
         x11=facts.X11(display=0, socket="/tmp/.X11-unix/X0", abstract=True, authority=f"{runtime}/xauthority"),
         buses=tuple(bus),
         bwrap="/usr/bin/bwrap",

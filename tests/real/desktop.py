@@ -106,13 +106,22 @@ class Desktop:
         """A Wayland compositor that draws into memory."""
         config = self.place / "sway.conf"
         config.write_text(SWAY)
+        self.start_compositor("sway", "--config", str(config))
+        runtime = self.place / "runtime"
+        until(lambda: [*runtime.glob("sway-ipc.*.sock")], "the compositor")
+        self.environ |= {"SWAYSOCK": str(next(runtime.glob("sway-ipc.*.sock")))}
+
+    def start_compositor(self, name: str, *words: str) -> pathlib.Path:
+        """A compositor of the wlroots family that draws into memory; its socket."""
         self.environ |= {"WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1"}
         # sway refuses uid 0; to the kernel it stays the same user.
         mask = ("/usr/bin/unshare", "--user", "--map-user=1000", "--map-group=1000") if os.geteuid() == 0 else ()
-        self.spawn(*mask, "/usr/bin/sway", "--config", str(config))
+        self.spawn(*mask, f"/usr/bin/{name}", *words)
         runtime = self.place / "runtime"
-        until(lambda: [*runtime.glob("sway-ipc.*.sock")] and (runtime / "wayland-1").exists(), "the compositor")
-        self.environ |= {"WAYLAND_DISPLAY": "wayland-1", "SWAYSOCK": str(next(runtime.glob("sway-ipc.*.sock")))}
+        until(lambda: [*runtime.glob("wayland-[0-9]")], "the compositor")
+        (found,) = runtime.glob("wayland-[0-9]")
+        self.environ |= {"WAYLAND_DISPLAY": found.name}
+        return found
 
     def start_xvfb(self) -> None:
         """An X11 server that draws into memory."""
@@ -132,6 +141,18 @@ class Desktop:
         """Of each window of the compositor: app id -> pid."""
         tree = json.loads(self.run("/usr/bin/swaymsg", "-r", "-t", "get_tree").stdout)
         return dict(_leaves(tree))
+
+    def inside(self, app: str) -> int:
+        """The pid of the program of the one running sandbox of ``app``."""
+
+        def found() -> list[str]:
+            said = json.loads(self.run(*self.ours("broker.ctl", "ps", "--json")).stdout)["instances"]
+            firsts = [each["sandbox_pid"] for each in said if each["app"] == app and each["sandbox_pid"]]
+            return [pid for first in firsts for pid in children(first)]
+
+        until(found, f"the program of {app}")
+        (pid,) = found()
+        return int(pid)
 
     def type(self, text: str) -> None:
         """Type as the user would. The keyboard is a new one each time, which programs need a moment to notice."""
@@ -165,6 +186,11 @@ class Desktop:
 
         until(still, "a still screen")
         return looks[-1]
+
+
+def children(pid: int) -> list[str]:
+    """The pids of a process's children."""
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def _leaves(node: dict[str, object]) -> Iterator[tuple[str, int]]:

@@ -32,11 +32,11 @@ def start(session: desktop.Desktop, app: str) -> None:
 
 
 def open_calculator(session: desktop.Desktop) -> int:
-    """Start the sandboxed calculator and wait for its window; the pid of the program that shows it."""
+    """Start the sandboxed calculator and wait for its window; the pid of the program."""
     start(session, CALCULATOR)
     desktop.until(lambda: WINDOW in session.windows(), "the calculator's window")
     session.settled(WHOLE)
-    return session.windows()[WINDOW]
+    return session.inside(CALCULATOR)
 
 
 def mounts(pid: int) -> dict[str, tuple[str, str]]:
@@ -56,7 +56,7 @@ def still_caret(session: desktop.Desktop) -> None:
 
 def test_the_calculator_calculates(wayland: desktop.Desktop) -> None:
     still_caret(wayland)
-    wayland.grant(CALCULATOR, "window", "--for", "session", "--confirm", "window")
+    wayland.grant(CALCULATOR, "window", "--for", "session")
     open_calculator(wayland)
 
     def shown(sum_: str) -> bytes:
@@ -74,7 +74,7 @@ def test_the_calculator_calculates(wayland: desktop.Desktop) -> None:
 
 
 def test_the_calculator_has_its_window_and_nothing_of_the_user(wayland: desktop.Desktop) -> None:
-    wayland.grant(CALCULATOR, "window", "--for", "session", "--confirm", "window")
+    wayland.grant(CALCULATOR, "window", "--for", "session")
     inside = open_calculator(wayland)
     seen = mounts(inside)
     runtime, home = f"/run/user/{os.getuid()}", wayland.environ["HOME"]
@@ -95,7 +95,7 @@ def test_without_a_window_it_is_not_started(wayland: desktop.Desktop) -> None:
 
 
 def test_a_terminal_shows_the_sandbox_it_runs_in(wayland: desktop.Desktop) -> None:
-    wayland.grant("foot", "window", "--for", "session", "--confirm", "window")
+    wayland.grant("foot", "window", "--for", "session")
     start(wayland, "foot")
     desktop.until(lambda: "foot" in wayland.windows(), "the terminal's window")
     before = wayland.settled(WHOLE)
@@ -103,6 +103,6 @@ def test_a_terminal_shows_the_sandbox_it_runs_in(wayland: desktop.Desktop) -> No
     desktop.until(lambda: wayland.pixels(WHOLE) != before, "an answer")
     wayland.settled(WHOLE)
     wayland.keep_screenshot("foot")
-    children = wayland.run("/usr/bin/pgrep", "-P", str(wayland.windows()["foot"])).stdout.split()
-    assert len(children) == 1
-    assert mounts(int(children[0])) == mounts(wayland.windows()["foot"])
+    foot = wayland.inside("org.codeberg.dnkl.foot")
+    (shell,) = desktop.children(foot)
+    assert mounts(int(shell)) == mounts(foot)

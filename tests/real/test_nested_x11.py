@@ -115,7 +115,8 @@ def test_the_server_is_in_a_sandbox_and_ends_with_the_app(sway: desktop.Desktop)
             named = {pathlib.Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in below(process.pid)}
             server = named["Xwayland"]
             seen = pathlib.Path(f"/proc/{server}/mountinfo").read_text()
-            assert str(here.home) not in seen and here.environ["WAYLAND_DISPLAY"] in seen
+            assert str(here.home) not in seen and here.environ["WAYLAND_DISPLAY"] not in seen
+            assert "/x11-compositor " in seen
             for namespace in ("net", "pid", "user", "mnt"):
                 assert os.readlink(f"/proc/{server}/ns/{namespace}") != os.readlink(f"/proc/self/ns/{namespace}")
             assert "Seccomp:\t2" in pathlib.Path(f"/proc/{server}/status").read_text()

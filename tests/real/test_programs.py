@@ -91,12 +91,12 @@ def test_evince_shows_the_document_it_is_given(session: desktop.Desktop, documen
     must_work(shutil.which("evince", path="/usr/bin"), "evince")
     (documents / "page.pdf").write_bytes(document(b"1 0 0 rg 0 0 300 200 re f 0 0 1 rg 50 50 100 100 re f"))
     (documents / "other.pdf").write_bytes(b"")
-    session.grant(EVINCE, "window", "--for", "session", "--confirm", "window")
+    session.grant(EVINCE, "window", "--for", "session")
     said = start(session, EVINCE, documents, "page.pdf")
     desktop.until(lambda: (session.colour("270,320"), session.colour("600,320")) == (BLUE, RED), "the document")
     session.keep_screenshot("evince")
     assert f"Document Viewer may read ~/{documents.parent.name}/Documents/page.pdf for this run\n" in said.read_text()
-    inside = pathlib.Path(f"/proc/{session.windows()['evince']}")
+    inside = pathlib.Path(f"/proc/{session.inside(EVINCE)}")
     assert os.listdir(inside / f"root/{documents}") == ["page.pdf"]
     assert inside.joinpath("cmdline").read_bytes() == b"/usr/bin/evince\0page.pdf\0"
     assert said_besides(session, said, documents, "/usr/bin/evince", "page.pdf") == []
@@ -108,7 +108,7 @@ def test_a_qt_editor_saves_into_the_file_it_is_given(session: desktop.Desktop, d
     note = documents / "note.txt"
     note.write_text("old\n")
     session.install(manifest(["/usr/bin/featherpad"], WINDOW, app_id=EDITOR, interface="window", files="write"))
-    session.grant(EDITOR, "window", "--for", "session", "--confirm", "window")
+    session.grant(EDITOR, "window", "--for", "session")
     said = start(session, EDITOR, documents, f"file://{note}")
     desktop.until(lambda: "featherpad" in session.windows(), "the editor's window")
     session.settled("0,0 800x85")
@@ -124,7 +124,7 @@ def test_mpv_shows_a_video(session: desktop.Desktop, documents: pathlib.Path) ->
     must_work(shutil.which("mpv", path="/usr/bin"), "mpv")
     red = bytes([81]) * 64 * 48 + bytes([90]) * 32 * 24 + bytes([240]) * 32 * 24  # Y, U and V: ITU-R BT.601
     (documents / "clip.y4m").write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip C420\n" + 50 * (b"FRAME\n" + red))
-    session.grant(MPV, "window", "--for", "session", "--confirm", "window")
+    session.grant(MPV, "window", "--for", "session")
     words = ("--loop-file=inf", "--term-status-msg=", "clip.y4m")
     said = start(session, MPV, documents, *words)
     desktop.until(lambda: session.colour("400,300")[0] > 200 and session.colour("400,300")[1] < 60, "the video")
@@ -162,7 +162,7 @@ def test_mpv_plays_where_that_is_granted_and_records_nothing(sound: desktop.Desk
         file.setframerate(44100)
         file.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(step / 20))) for step in range(44100)))
     words = ("--loop-file=inf", "--force-window=yes", "--term-status-msg=", "tone.wav")
-    sound.grant(MPV, "window", "--for", "session", "--confirm", "window")
+    sound.grant(MPV, "window", "--for", "session")
     start(sound, MPV, documents, *words)
     desktop.until(lambda: "mpv" in sound.windows(), "the player's window")
     assert sound.run("/usr/bin/pactl", "list", "short", "clients").stdout.count("mpv") == 0
