@@ -116,6 +116,14 @@ NEVER = {
     "org.kde.kwalletd5": "it holds the passwords of every program",
     "org.kde.kwalletd6": "it holds the passwords of every program",
 }
+# Single methods and signals of such names that can be asked for all the same: keeping the machine awake, being told
+# that it goes to sleep, and for how long nobody has typed.
+HARMLESS = {
+    "org.freedesktop.login1=org.freedesktop.login1.Manager.Inhibit@/org/freedesktop/login1",
+    "org.freedesktop.login1=org.freedesktop.login1.Manager.PrepareForSleep@/org/freedesktop/login1",
+    "org.freedesktop.login1=org.freedesktop.login1.Manager.PrepareForShutdown@/org/freedesktop/login1",
+    "org.gnome.Mutter.IdleMonitor=org.gnome.Mutter.IdleMonitor.*@/org/gnome/Mutter/IdleMonitor/Core",
+}
 # Those that reach far beyond the app, and can be granted all the same.
 POWERFUL = {
     "org.a11y": "reads and works the windows of other programs",

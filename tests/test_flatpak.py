@@ -134,7 +134,13 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--talk-name=org.example.B", "--talk-name=org.example.B.*"], EXACT, [talk("org.example.B.*")]),
     (["--see-name=org.example.B"], EXACT, [{"kind": "dbus", "bus": "session", "see": ["org.example.B"]}]),
     (["--system-talk-name=org.freedesktop.UPower"], EXACT, [talk("org.freedesktop.UPower", "system")]),
-    (["--system-talk-name=org.freedesktop.login1"], WARNED, []),
+    (["--system-talk-name=org.freedesktop.login1"], TIGHTER, [{
+        "kind": "dbus", "bus": "system",
+        "call": ["org.freedesktop.login1=org.freedesktop.login1.Manager.Inhibit@/org/freedesktop/login1"],
+        "broadcast": [f"org.freedesktop.login1=org.freedesktop.login1.Manager.{signal}@/org/freedesktop/login1"
+                      for signal in ("PrepareForShutdown", "PrepareForSleep")]}]),
+    (["--system-talk-name=org.freedesktop.login1.Manager"], WARNED, []),
+    (["--talk-name=org.freedesktop.DBus"], EXACT, []),
     (["--system-own-name=org.example.B"], WARNED, []),
     ([f"--own-name={APP}"], EXACT, [{"kind": "dbus", "bus": "session", "own": [APP]}]),
     ([f"--own-name={APP}.*"], TIGHTER, [{"kind": "dbus", "bus": "session", "own": [APP]}]),
@@ -172,8 +178,9 @@ def test_a_token(tokens: list[str], outcome: flatpak.rows.Outcome, scopes: list[
 
 def test_every_row_of_the_tables_can_be_asked_for_and_says_what_it_says() -> None:
     words, names, places, other = flatpak.words, flatpak.names, flatpak.places, flatpak.environment
-    tables = (words.SHARES, words.SOCKETS, words.DEVICES, words.FEATURES, names.SESSION, places.RUNTIME, places.SYSTEM)
-    for row in (row for table in (*tables, places.WORDS, other.OTHER) for row in table.values()):
+    tables = [words.SHARES, words.SOCKETS, words.DEVICES, words.FEATURES, names.SESSION, names.SYSTEM]
+    tables += [places.RUNTIME, places.SYSTEM, places.WORDS, other.OTHER]
+    for row in (row for table in tables for row in table.values()):
         assert flatpak.rows.allowed(row, "") == row
         assert row.outcome is not WARNED or ": " in row.said
 

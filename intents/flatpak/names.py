@@ -10,11 +10,11 @@ def _short(name: str) -> str:
     return name.removesuffix(".*").rpartition(".")[2]
 
 
-def _calls(name: str, said: str, *methods: str, signals: tuple[str, ...] = ()) -> rows.Row:
+def _calls(name: str, said: str, *methods: str, signals: tuple[str, ...] = (), bus: str = "session") -> rows.Row:
     """Single methods of a name, and signals of it, instead of all that is behind it."""
     lists = {"call": [f"{name}={method}" for method in methods]}
     lists |= {"broadcast": [f"{name}={signal}" for signal in signals]} if signals else {}
-    return rows.tighter(said, rows.ask(_short(name), "dbus", bus="session", **lists))
+    return rows.tighter(said, rows.ask(_short(name), "dbus", bus=bus, **lists))
 
 
 _AWAKE = "the methods that keep the screen on, and no other"
@@ -61,13 +61,36 @@ SESSION = {
         "com.canonical.AppMenu.Registrar", "offering its menu, not reading those of others",
         "com.canonical.AppMenu.Registrar.RegisterWindow", "com.canonical.AppMenu.Registrar.UnregisterWindow",
     ),
+    "org.gnome.Mutter.IdleMonitor": _calls(
+        "org.gnome.Mutter.IdleMonitor", "for how long nobody has typed, and nothing else of the window manager",
+        "org.gnome.Mutter.IdleMonitor.*@/org/gnome/Mutter/IdleMonitor/Core",
+        signals=("org.gnome.Mutter.IdleMonitor.*@/org/gnome/Mutter/IdleMonitor/Core",),
+    ),
+    "org.freedesktop.DBus": rows.exact("every app may talk to the bus itself, as far as the filter lets it"),
+}  # fmt: skip
+_LOGIN = "/org/freedesktop/login1"
+SYSTEM = {
+    "org.freedesktop.login1": _calls(
+        "org.freedesktop.login1", "keeping the machine awake, and being told that it goes to sleep",
+        f"org.freedesktop.login1.Manager.Inhibit@{_LOGIN}",
+        signals=(f"org.freedesktop.login1.Manager.PrepareForSleep@{_LOGIN}",
+                 f"org.freedesktop.login1.Manager.PrepareForShutdown@{_LOGIN}"),
+        bus="system",
+    ),
+    "org.freedesktop.NetworkManager": _calls(
+        "org.freedesktop.NetworkManager", "reading the state of the network; add the methods by which it changes it",
+        "org.freedesktop.DBus.Properties.Get", "org.freedesktop.DBus.Properties.GetAll",
+        "org.freedesktop.DBus.ObjectManager.GetManagedObjects", "org.freedesktop.NetworkManager.CheckConnectivity",
+        "org.freedesktop.NetworkManager.GetDevices", "org.freedesktop.NetworkManager.state",
+        signals=("org.freedesktop.DBus.Properties.*", "org.freedesktop.NetworkManager.*"),
+        bus="system",
+    ),
 }  # fmt: skip
 
 # Names that are not given, or whose kind is not there yet -> what to do instead.
 INSTEAD = {
     "org.freedesktop.Flatpak": "start other programs outside, or run them inside the sandbox",
     "org.freedesktop.portal": "the program asks the desktop itself where it can",
-    "org.freedesktop.login1": "keep the machine awake through the session, with `org.freedesktop.ScreenSaver`",
     "org.freedesktop.PolicyKit1": "let a service of the system ask for the administrator",
     "org.gnome.Shell": "there is no narrower way",
     "org.gnome.Mutter": "there is no narrower way",
@@ -90,6 +113,9 @@ def system(name: str, verb: str, request: rows.Request) -> rows.Row:
     """A name on the system bus."""
     if verb == "own":
         return rows.warned("an app offers no services to the system: have the service installed as one")
+    plain = name.removesuffix(".*")
+    if verb == "talk" and plain in SYSTEM:
+        return SYSTEM[plain]
     return _rule("system", name, verb)
 
 

@@ -169,6 +169,8 @@ def _check(rule: Rule, bus: str) -> None:
         raise errors.ManifestError("bad-bus-name", f"`{shown}` is not a D-Bus name, or a wildcard above three labels")
     if found:
         _check_method(rule, shown)
+    if rule.operand in catalogue.HARMLESS:
+        return
     kind = catalogue.meant(name)
     hint = f"Ask for kind `{kind}` instead." if kind else ""
     for never, why in catalogue.NEVER.items():
