@@ -169,9 +169,10 @@ _COMMANDS: tuple[Command, ...] = (
     (
         "reach",
         "look around inside an app's sandbox, and compare with what it promises",
-        "{app, rows: [{row, group, question, outside, promised, found, agrees}], differences,"
+        "{app, probe, rows: [{row, group, question, outside, promised, found, agrees}], differences,"
         " withheld: [{intent, message}]}; group is files, processes, kernel, network or desktop; the answers are true,"
-        " false, a text, a list or null; agrees is null, and found too, where there was no way to tell",
+        " false, a text, a list or null; agrees is null, and found too, where there was no way to tell; probe is the"
+        " program inside that looked: a shell can tell less than Python",
         lambda o: reach.reach(_here(), o.app),
         (_APP,),
     ),

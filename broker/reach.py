@@ -18,10 +18,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from broker import app as apps
-from broker import journal, known, launch, probe, programs, promises, runs, why
+from broker import journal, known, launch, probe, programs, promises, runs, shell_probe, why
 from intents import bwrap, compiler, decide, errors, model, paths, plan, sandbox, sight
 
 PYTHON = "/usr/bin/python3"
+SHELLS = ("/bin/sh", "/bin/dash", "/bin/bash", "/usr/bin/sh", "/usr/bin/dash", "/usr/bin/bash")
 GROUPS = ("files", "processes", "kernel", "network", "desktop")
 PATIENCE = probe.LIFETIME + 30.0  # seconds for a probe and its sandbox
 
@@ -38,15 +39,16 @@ def reach(at: known.Here, name: str) -> known.Report:
     programs.check_bwrap(app.host.bwrap)
     compiled = compiler.compile_sandbox(decide.settle(delta), app.host)
     box = compiled.sandbox
-    _refuse_without_python(box, app.manifest.app)
+    prober = _prober(box, app.manifest.app)
     with _bait() as bait, _undone(at, app, box):
         case = promises.Case(box=box, host=app.host, environ=at.environ, bait=bait, ask=probe.ask)
         rows = promises.rows(case)
-        answers = _inside(at, app, box, [row.question for row in rows])
+        answers = _inside(at, app, box, prober, [row.question for row in rows])
         told = [_compare(row, answer) for row, answer in zip(rows, answers, strict=True)]
     differing = [each for each in told if each["agrees"] is False]
     data = {
         "app": found.app_id,
+        "probe": prober,
         "rows": told,
         "differences": len(differing),
         "withheld": [{"intent": intent, "message": error.message} for intent, error in compiled.withheld],
@@ -114,13 +116,17 @@ def _difference(promised: object, found: object) -> str:
     return f"promised {_words(promised)}, found {_words(found)}"
 
 
-def _refuse_without_python(box: sandbox.Sandbox, app: model.App) -> None:
-    """Raise DecisionError ``not-probed`` where no Python could start in the sandbox: it needs its library, too."""
+def _prober(box: sandbox.Sandbox, app: model.App) -> str:
+    """The program inside that can ask, the better first. Raises DecisionError ``not-probed``."""
     version = os.path.basename(os.path.realpath(PYTHON))
     library = [f"/usr/{lib}/{version}/encodings/__init__.py" for lib in ("lib", "lib64")]
-    if not _found(box, PYTHON) or not any(_found(box, path) for path in library):
-        message = f"the sandbox of {app.name} holds no `{PYTHON}` that could start, so nothing in it could look around"
-        raise errors.DecisionError("not-probed", message, hint=f"intent-ctl explain {app.id}")
+    if _found(box, PYTHON) and any(_found(box, path) for path in library):
+        return PYTHON
+    shell = next((path for path in SHELLS if _found(box, path)), "")
+    if shell:
+        return shell
+    message = f"the sandbox of {app.name} holds no Python and no shell, so nothing in it could look around"
+    raise errors.DecisionError("not-probed", message, hint=f"intent-ctl explain {app.id}")
 
 
 def _found(box: sandbox.Sandbox, path: str) -> bool:
@@ -145,9 +151,13 @@ def _bait() -> Iterator[promises.Bait]:
             holder.communicate()
 
 
-def _inside(at: known.Here, app: apps.App, box: sandbox.Sandbox, questions: list[list[object]]) -> list[list[object]]:
+def _inside(
+    at: known.Here, app: apps.App, box: sandbox.Sandbox, prober: str, questions: list[list[object]]
+) -> list[list[object]]:
     """The answers from inside the sandbox, started by the executor from the plan that a start would have."""
-    command = (PYTHON, "-I", "-S", "-c", _text(), json.dumps(questions))
+    command = (prober, "-c", shell_probe.TEXT, "probe", *shell_probe.arguments(questions))
+    if prober == PYTHON:
+        command = (PYTHON, "-I", "-S", "-c", _text(), json.dumps(questions))
     # ``terminal`` lets it end with us, whatever the app would do.
     asking = dataclasses.replace(box, command=command, terminal=True)
     with tempfile.TemporaryDirectory(prefix="reach-", dir=_own(at), ignore_cleanup_errors=True) as directory:
@@ -156,7 +166,11 @@ def _inside(at: known.Here, app: apps.App, box: sandbox.Sandbox, questions: list
         if sections is None:
             raise _failed("its sandbox is more than a plan can hold")
         out, err = _launch(sections)
-    return _answers(out, err, len(questions))
+    found = _read(out) if prober == PYTHON else shell_probe.answers(out)
+    if len(found) != len(questions):
+        said = err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
+        raise _failed(said or "it ended without an answer")
+    return found
 
 
 def _own(at: known.Here) -> str:
@@ -248,16 +262,12 @@ def _drain(out: int, err: int) -> tuple[bytes, bytes]:
     return found[out], found[err]
 
 
-def _answers(out: bytes, err: bytes, count: int) -> list[list[object]]:
-    """What a probe printed: for each question nothing or one answer. Raises HostError ``probe-failed``."""
+def _read(out: bytes) -> list[list[object]]:
+    """What ``probe.py`` printed: for each question nothing or one answer; nothing at all if it cannot be read."""
     try:
-        rows = [json.loads(line) for line in out.splitlines()]
-    except ValueError:
-        rows = []
-    if len(rows) != count:
-        said = err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
-        raise _failed(said or "it ended without an answer")
-    return [row[1:] for row in rows]
+        return [json.loads(line)[1:] for line in out.splitlines()]
+    except (ValueError, TypeError):
+        return []
 
 
 def _failed(reason: str) -> errors.HostError:

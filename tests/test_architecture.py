@@ -41,7 +41,7 @@ LAYERS = {
         "companions.x11_windows companions.pulse_filter companions.wayland_wire companions.confine",
         "companions.wayland_registry companions.wayland_context",
         "companions.x11_server companions.wayland_filter",
-        "monitor user_terminal companions probe",
+        "monitor user_terminal companions probe shell_probe",
         "relay named",
         "launch",
         "state",

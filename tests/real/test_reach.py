@@ -3,6 +3,7 @@
 Each planted difference launches another sandbox than the one that the promises are read from.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from broker import probe, reach
+from broker import probe, reach, shell_probe
 from intents import bwrap, facts, sandbox
 from tests import control
 from tests.conftest import must_work
@@ -261,8 +262,41 @@ def test_smaller_bases_are_probed_as_far_as_they_go(home: world.World) -> None:
     assert control.code(home, "reach", APP) == "not-probed", "its closure holds no library of Python"
 
 
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_shell_alone_tells_what_it_can(home: world.World, shell: str) -> None:
+    must_work(os.path.exists(shell), shell)
+    (home.home / "Notes" / "a name\nof two lines").write_text("")
+    home.install(world.manifest([shell], INTENTS, serial=3, base="strict"))
+    by_shell = rows(home)
+    assert str(control.data(home, "reach", APP)["probe"]).endswith(("/sh", "/bash"))
+    assert by_shell["keyring"]["agrees"] is None and by_shell["objects"]["agrees"] is None
+    told = set(by_shell) - untold(by_shell)
+    assert told == {
+        "ssh-keys", "shell-startup", "browser-profile", "machine-id", "accounts", "hosts-file", "resolver",
+        "home-write", "root-names", "home-names", "runtime-names", "run-names", "sys-names", "devices", "mounts",
+        "writable", "x11", "processes", "host-name", "nonewprivs", "seccomp", "capeff",
+    }  # fmt: skip
+    grant(home, "keys", "notes")
+    assert rows(home)["ssh-keys"]["found"] is True
+
+
+def test_a_shell_tells_the_same_as_python(home: world.World) -> None:
+    """Outside, where there is more to tell."""
+    (home.home / "Notes" / "two\nlines").write_text("")
+    (home.home / "Notes" / ".hidden").symlink_to("nowhere")
+    names = ["/", "/dev", "/etc", str(home.home), str(home.home / "Notes"), "/absent", "/etc/passwd"]
+    asked: list[list[object]] = [[name, path] for name in ("read", "write", "names") for path in names]
+    asked += [["hostname"], ["status", "Seccomp"], ["status", "NoSuchField"], ["mounts"], ["call", "keyring"]]
+    words = ["/bin/sh", "-c", shell_probe.TEXT, "probe", *shell_probe.arguments(asked)]
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=world.LIMIT)
+    assert done.stderr == b""
+    found = shell_probe.answers(done.stdout)
+    assert found[:-1] == [probe.ask(question) for question in asked[:-1]] and found[-1] == []
+
+
 def test_a_sandbox_without_anything_that_could_look_is_said(home: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reach, "PYTHON", "/usr/bin/no-such-python")
+    monkeypatch.setattr(reach, "SHELLS", ("/bin/no-such-shell",))
     assert control.code(home, "reach", APP) == "not-probed"
 
 
@@ -277,8 +311,11 @@ def test_a_probe_that_does_not_end_is_ended(home: world.World, monkeypatch: pyte
     marker = f"endless-{os.urandom(8).hex()}"
 
     def running() -> bool:
-        found = (pathlib.Path(f"/proc/{name}/cmdline") for name in os.listdir("/proc") if name.isdigit())
-        return any(marker.encode() in path.read_bytes() for path in found if path.exists())
+        found = b""
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                found += pathlib.Path(f"/proc/{name}/cmdline").read_bytes()
+        return marker.encode() in found
 
     monkeypatch.setattr(reach, "_text", lambda: f"import time; time.sleep(1000)  # {marker}")
     monkeypatch.setattr(reach, "PATIENCE", 0.5)
