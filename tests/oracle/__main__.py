@@ -92,7 +92,7 @@ def main(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     single = [cases.Case(name=" ".join(asked.tokens), tokens=tuple(asked.tokens))] if asked.tokens else cases.singles()
     sets = [*single, *cases.drawn(asked.sets, asked.seed)]
-    with scenery.scenery() as scene:
+    with scenery.scenery(staged=True) as scene:
         for below in cases.homely(sets):
             with contextlib.suppress(FileExistsError, NotADirectoryError):
                 (scene.world.home / below).mkdir(parents=True)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from tests.oracle import access, scenery
+from tests.oracle import runtime as contents
 
 APP = scenery.APP
 RUNTIME = "org.example.Platform"
@@ -25,9 +26,12 @@ _NUMBERED = re.compile(r"(/\.flatpak/)[0-9]+|(session|system)-bus-proxy-[A-Za-z0
 
 
 class Flatpak:
-    """An installation of its own below a directory of the scenery. Needs both buses: installing asks one of them."""
+    """An installation of its own below a directory of the scenery. Needs both buses: installing asks one of them.
 
-    def __init__(self, scene: scenery.Scenery) -> None:
+    python: whether its runtime holds one, so that something can be run in it.
+    """
+
+    def __init__(self, scene: scenery.Scenery, *, python: bool = False) -> None:
         self.scene, self.base = scene, scene.world.base / "flatpak"
         base = self.base
         for name in ("etc", "run", "triggers", "captures"):
@@ -42,7 +46,7 @@ class Flatpak:
             "FLATPAK_TRIGGERSDIR": f"{base}/triggers",
         }
         self.version = tuple(int(part) for part in self._do("flatpak", "--version").split()[-1].split("."))
-        self._install()
+        self._install(python)
         runtime = scene.world.runtime
         self.names = access.Names(
             filtered=(f"{runtime}/.dbus-proxy",),
@@ -54,10 +58,10 @@ class Flatpak:
             words, env={**self.environ, **environ}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=LIMIT, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, (words, done.stdout, done.stderr)
+        assert done.returncode == 0, (words[:2], done.stdout, done.stderr)
         return done.stdout
 
-    def _install(self) -> None:
+    def _install(self, python: bool) -> None:
         """A runtime of nearly nothing, and an app of one file, in a repository of their own."""
         base, arch = self.base, self._do("flatpak", "--default-arch").strip()
         # 1.14 cannot begin a build where no system installation exists: an empty one, as ostree-init(1) makes it.
@@ -71,6 +75,8 @@ class Flatpak:
         names = "".join(f"{key}={RUNTIME}/{arch}/stable\n" for key in ("runtime", "sdk"))
         (runtime / "metadata").write_text(f"[Runtime]\nname={RUNTIME}\n{names}")
         (runtime / "usr" / "etc" / "ld.so.conf").write_text("/usr/lib\n")  # an empty one would be made a cache for
+        if python:
+            contents.fill(runtime / "usr")
         self._publish(runtime, "--runtime")
         self._do("flatpak", "--user", "remote-add", "--no-gpg-verify", "here", f"file://{base}/repo")
         self._do("flatpak", "--user", "install", "-y", "--noninteractive", "here", f"{RUNTIME}//stable")
@@ -87,6 +93,10 @@ class Flatpak:
         quick = ("--no-update-summary", "--disable-sandbox")
         self._do("flatpak", "build-export", *quick, *options, f"{self.base}/repo", str(directory), "stable")
         self._do("flatpak", "build-update-repo", f"{self.base}/repo")
+
+    def run(self, tokens: Sequence[str], *words: str) -> str:
+        """What a program of the runtime prints in a sandbox with these permissions."""
+        return self._do("flatpak", "run", *QUIET, *tokens, f"--command={words[0]}", APP, *words[1:])
 
     def records(self, tokens: Sequence[str]) -> list[access.Recorded]:
         """All command lines of bubblewrap that `flatpak run` with these permissions makes."""

@@ -19,7 +19,7 @@ from tests.real import peers, world
 APP = "org.example.App"
 KEY = f"{APP}-0123456789abcdef"  # the app's own directories are called so
 LAUNCH = "/sockets-of-this-launch"  # where companions of ours make theirs, in a plan that nobody executes
-SECRET = "AWS_SECRET_ACCESS_KEY"
+SECRET, VALUE = "AWS_SECRET_ACCESS_KEY", "nobody may see this"
 DIRECTORIES = (
     "Desktop", "Documents", "Downloads", "Music", "Pictures", "Public", "Templates", "Videos", "Documents/sub",
     "Projects/deep/down", ".ssh", ".gnupg", ".mozilla", ".cache/foo", ".config/foo", ".config/autostart",
@@ -40,7 +40,6 @@ NODES = (
     "snd/controlC0", "snd/pcmC0D0p", "input/event0", "input/js0", "input/by-id/pad-event-joystick", "video0", "media0",
     "bus/usb/001/001", "kvm", "fuse", "ttyUSB0", "ntsync", "hidraw0", "net/tun",
 )  # fmt: skip
-DISPLAY = 99
 SERVICES = (
     "pulse/native", "cups.sock", "pcscd.comm", "ssh-agent", "gnupg/S.gpg-agent", "pipewire-0", "foo.sock",
     "app/org.discord/x",
@@ -71,7 +70,7 @@ class Scenery:
     names: access.Names
 
 
-def _environ(here: world.World) -> dict[str, str]:
+def _environ(here: world.World, display: int) -> dict[str, str]:
     user, runtime = pwd.getpwuid(os.geteuid()).pw_name, here.runtime
     return {
         **here.environ,
@@ -82,10 +81,10 @@ def _environ(here: world.World) -> dict[str, str]:
         "PATH": f"{here.base}/tools:/usr/bin:/bin",
         "USER": user,
         "LOGNAME": user,
-        SECRET: "hidden",
+        SECRET: VALUE,
         "EDITOR": "vi",
         "WAYLAND_DISPLAY": "wayland-0",
-        "DISPLAY": f":{DISPLAY}",
+        "DISPLAY": f":{display}",
         "XAUTHORITY": f"{runtime}/authority",
         "PULSE_SERVER": f"unix:{runtime}/pulse/native",
         "CUPS_SERVER": f"{runtime}/cups.sock",
@@ -108,18 +107,19 @@ def furnish(home: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def scenery() -> Iterator[Scenery]:
-    """A world with everything in it, for who was started with ``stage``."""
-    with world.world(_above()) as here, contextlib.ExitStack() as stack:
+def scenery(*, staged: bool) -> Iterator[Scenery]:
+    """A world with everything in it; staged: for who was started with ``stage``."""
+    with world.world(_above() if staged else None) as here, contextlib.ExitStack() as stack:
         runtime = here.runtime
         furnish(here.home)
         (runtime / "authority").touch(mode=0o600)
         (here.base / "tools").mkdir()
         (here.base / "tools" / "gpgconf").write_text(f"#!/bin/sh\necho {runtime}/gnupg/S.gpg-agent\n")
         (here.base / "tools" / "gpgconf").chmod(0o755)
-        for path in [*(runtime / name for name in SERVICES), pathlib.Path(f"/tmp/.X11-unix/X{DISPLAY}")]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _listen(stack, path)
+        for name in SERVICES:
+            (runtime / name).parent.mkdir(parents=True, exist_ok=True)
+            _listen(stack, runtime / name)
+        display = _display(stack)
         stack.enter_context(peers.peer(runtime / "wayland-0", peers.says(NOTHING_OFFERED)))
         buses = {"session": runtime / "bus", "system": runtime / "system-bus"}
         for name, path in buses.items():
@@ -133,12 +133,21 @@ def scenery() -> Iterator[Scenery]:
                 # What stands behind these gives less than the display or the sound server itself.
                 f"{LAUNCH}/pulse": f"{runtime}/pulse/native",
                 f"{LAUNCH}/wayland": f"{runtime}/wayland-0",
-                f"{LAUNCH}/x11": f"/tmp/.X11-unix/X{DISPLAY}",
+                f"{LAUNCH}/x11": f"/tmp/.X11-unix/X{display}",
             },
             filtered=tuple(f"{LAUNCH}/{name}" for name in buses),
             buses={str(path): name for name, path in buses.items()},
         )
-        yield Scenery(world=here, environ=_environ(here), names=names)
+        yield Scenery(world=here, environ=_environ(here, display), names=names)
+
+
+def _display(stack: contextlib.ExitStack) -> int:
+    """The number of an X11 display that nobody else has, at whose socket somebody listens."""
+    where = pathlib.Path("/tmp/.X11-unix")
+    where.mkdir(mode=0o1777, exist_ok=True)
+    number = next(number for number in range(200, 2000) if not (where / f"X{number}").exists())
+    _listen(stack, where / f"X{number}")
+    return number
 
 
 def _listen(stack: contextlib.ExitStack, path: pathlib.Path) -> None:
