@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from broker import bus, closure, displays, guards, mounts, programs, services, state, userdirs
-from intents import base, errors, facts, model, paths
+from intents import appearance, base, errors, facts, model, paths
 from intents.kinds import display, dns, network
 
 # Beside /usr, or links into it; where some distributions keep everything.
@@ -39,7 +39,7 @@ MEDIA = ("/run/media", "/media")
 RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 PATIENCE = 5.0  # seconds for a bus on a busy machine
-_WHAT = ("path", "place", "display", "bus", "socket", "nodes", "mounts", "program")
+_WHAT = ("path", "place", "display", "bus", "socket", "nodes", "mounts", "look", "program")
 EVERYTHING = (
     *(facts.Need(what="display", name=name) for name in ("wayland", "x11")),
     *(facts.Need(what="bus", name=name) for name in ("session", "system")),
@@ -71,6 +71,8 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     needs = {need for intent in manifest.intents for need in intent.scope.needs()}
     if manifest.app.files:
         needs.add(facts.Need(what="mounts", name=mounts.TABLE))
+    if manifest.app.base == base.DESKTOP:
+        needs |= {facts.Need(what="look", name=place) for place in appearance.places(manifest.app)}
     looked = _look(needs, manifest.app.command[0], manifest.app.id, environ, kept)
     return _with_closure(looked, manifest.app, environ) if manifest.app.base == base.STRICT else looked
 
@@ -86,7 +88,7 @@ def _look(
     table = _mounts(watch) if wanted["place"] or wanted["mounts"] else ()
     reserved = _canonical(watch, kept, table)
     etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
-    places = (paths.parse_place(text).resolve(dict(directories)) for text in wanted["place"])
+    places = (paths.parse_place(text).resolve(dict(directories)) for text in (*wanted["place"], *wanted["look"]))
     links = [entry.path for entry in etc if entry.kind == "link"]
     listed = (account.home, dict(directories).get(paths.REMOVABLE))
     asked = sorted({*filter(None, places), *wanted["path"], *reserved, *links, command})

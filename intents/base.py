@@ -2,7 +2,7 @@
 shows, and more.
 """
 
-from intents import facts, model, paths, sandbox
+from intents import appearance, facts, model, paths, sandbox
 from intents.kinds import dns, path
 
 HOSTNAME = "sandbox"
@@ -35,7 +35,8 @@ def ops(vetted: model.Vetted, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
     """The base's operations for one app on one host."""
     app = vetted.manifest.app
     shown = _named(app, host) if app.base == STRICT else _system(app, host)
-    return (*shown, *_made(app, host), *_account(host), *_home(vetted, host), *_environment(app, host))
+    look = appearance.ops(app, host) if app.base == DESKTOP else ()
+    return (*shown, *_made(app, host), *_account(host), *_home(vetted, host), *_environment(app, host), *look)
 
 
 def _named(app: model.App, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:

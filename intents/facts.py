@@ -52,7 +52,8 @@ class Need:
 
     what: ``path`` (name: an absolute path), ``place`` (as a manifest writes it), ``display`` (wayland or x11), ``bus``
     (session or system), ``socket`` (a name in ``broker/services.py``), ``nodes`` (a glob below /dev), ``mounts`` (the
-    kernel's table of them), ``program`` (a name without a path).
+    kernel's table of them), ``look`` (a place that the base may show, ``appearance.py``), ``program`` (a name without
+    a path).
     """
 
     what: str

@@ -26,6 +26,7 @@ LAYERS = {
             "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
         ),
         "kinds",
+        "appearance",
         "sign seccomp base named",
         "diff trust parse risk",
         "flatpak.permission",

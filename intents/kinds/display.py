@@ -183,6 +183,7 @@ def _wayland(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         sandbox.Env(name="WAYLAND_DISPLAY", value="wayland-0", because=because),
         sandbox.Env(name="XDG_SESSION_TYPE", value="wayland", because=because),
         sandbox.Pass(name="XDG_ACTIVATION_TOKEN", because=because),
+        sandbox.Pass(name="DESKTOP_STARTUP_ID", because=because),
     )
 
 

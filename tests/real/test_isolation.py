@@ -157,7 +157,7 @@ def probe(app: apps.App, box: sandbox.Sandbox, here: world.World) -> Found:
             os.dup2(back, 1)
             os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
             os.chdir("/")
-            launch.execute(sections, [PROBE.encode(), os.fsencode(here.base)])
+            launch.execute(sections, [PROBE.encode(), os.fsencode(here.base)], lambda _line: None)
         finally:
             os._exit(111)
     os.close(back)
