@@ -50,6 +50,7 @@ EXACT, TIGHTER, WARNED = flatpak.EXACT, flatpak.TIGHTER, flatpak.WARNED
 WAYLAND = {"kind": "display", "protocol": "wayland"}
 X11 = {"kind": "display", "protocol": "x11"}
 HOME = {"kind": "path", "place": "home", "access": "write"}
+MEDIA = {"kind": "path", "place": "removable", "access": "write"}
 TRAY, SECRETS, GPU = {"kind": "tray"}, {"kind": "secrets"}, {"kind": "gpu"}
 
 
@@ -91,15 +92,19 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     # File systems.
     (["--filesystem=home"], TIGHTER, [HOME]),
     (["--filesystem=~:ro"], TIGHTER, [path("home", "read")]),
-    (["--filesystem=host"], TIGHTER, [HOME]),
-    (["--filesystem=host:ro", "--filesystem=home"], TIGHTER, [HOME]),
+    (["--filesystem=host"], TIGHTER, [HOME, MEDIA]),
+    (["--filesystem=host:ro", "--filesystem=home"], TIGHTER, [path("removable", "read"), HOME]),
+    (["--filesystem=/run/media:create"], TIGHTER, [MEDIA]),
+    (["--filesystem=/run/media/x"], WARNED, []),
+    (["--filesystem=/media/x:ro", "--filesystem=host"], WARNED, [
+        path("/media/x", "read"), path("home", "read"), path("removable", "read")]),
     (["--filesystem=xdg-music:ro"], EXACT, [path("xdg-music", "read")]),
     (["--filesystem=xdg-music:create"], EXACT, [path("xdg-music", "create")]),
     (["--filesystem=home", "--filesystem=xdg-music:ro"], TIGHTER, [path("home", "read")]),
     (["--filesystem=xdg-music:ro", "--filesystem=home"], WARNED, [path("home", "read")]),
     (["--filesystem=~/a/b:ro", "--filesystem=~/a"], WARNED, [path("home/a", "read")]),
     (["--filesystem=xdg-config/a:ro", "--filesystem=home"], TIGHTER, [path("xdg-config/a", "read"), HOME]),
-    (["--filesystem=/opt/a:ro", "--filesystem=host"], TIGHTER, [path("/opt/a", "read"), HOME]),
+    (["--filesystem=/opt/a:ro", "--filesystem=host"], TIGHTER, [path("/opt/a", "read"), HOME, MEDIA]),
     (["--nofilesystem=xdg-documents", "--filesystem=home"], WARNED, []),
     (["--filesystem=home:ro", "--filesystem=xdg-music"], EXACT, [path("home", "read"), path("xdg-music")]),
     (["--filesystem=home", "--filesystem=~/Games"], EXACT, [HOME]),
@@ -119,7 +124,7 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--filesystem=/var"], WARNED, []),
     (["--filesystem=/var:ro"], EXACT, [path("/var", "read")]),
     *((["--filesystem=" + refused], WARNED, []) for refused in (
-        "/", "/tmp", "/run/media", "/run/docker.sock", "/dev", "/proc", "/etc/ssh", "/var/tmp", "/home", "~/../x",
+        "/", "/tmp", "/run/docker.sock", "/dev", "/proc", "/etc/ssh", "/var/tmp", "/home", "~/../x",
         "foo", "xdg-run", "host-etc", "/sys/module", "~/\x07",
     )),
     # Names.
@@ -127,6 +132,7 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--talk-name=org.freedesktop.secrets"], EXACT, [SECRETS]),
     (["--talk-name=org.kde.StatusNotifierWatcher", "--own-name=org.kde.StatusNotifierItem-2-1"], TIGHTER, [TRAY]),
     (["--talk-name=ca.desrt.dconf"], TIGHTER, []),
+    (["--talk-name=org.a11y.Bus", "--filesystem=xdg-run/at-spi"], TIGHTER, [{"kind": "accessibility"}]),
     (["--talk-name=org.freedesktop.Flatpak"], WARNED, []),
     (["--talk-name=org.freedesktop.*"], WARNED, []),
     (["--talk-name=nonsense"], WARNED, []),

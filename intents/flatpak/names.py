@@ -32,6 +32,7 @@ SESSION = {
     "org.kde.kwalletd5": _WALLET,
     "org.kde.kwalletd6": _WALLET,
     "ca.desrt.dconf": rows.DCONF,
+    "org.a11y.Bus": rows.READERS,
     "org.freedesktop.FileManager1": _calls(
         "org.freedesktop.FileManager1", "its three methods, not all that is behind the name",
         "org.freedesktop.FileManager1.*@/org/freedesktop/FileManager1",

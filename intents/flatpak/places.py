@@ -16,6 +16,7 @@ _NOTHING = "Flatpak gives nothing there either"
 
 # Below $XDG_RUNTIME_DIR; each name stands for all below it.
 RUNTIME = {
+    "at-spi": rows.READERS,
     "dconf": rows.DCONF,
     "gnupg": rows.tighter("the socket of the GnuPG agent alone", rows.ask("gpg", "gpg-agent")),
     "gvfs": rows.warned("what the desktop has mounted cannot be given: ask for directories"),
@@ -33,7 +34,7 @@ SYSTEM = {
     "/etc": rows.warned(f"{_NOTHING}: every sandbox has of it what programs need to start"),
     "/proc": rows.warned(f"{_NOTHING}: kind `processes` shows other programs"),
     "/run": _RUNNING,
-    "/run/media": rows.warned("mounted disks cannot be given there: ask for the directory where they are mounted"),
+    "/run/media": rows.warned("what is mounted has other names elsewhere: ask for `removable` or one name in it"),
     "/run/udev": rows.warned("it cannot be given: the kinds of devices show what the kernel tells of them"),
     "/sys": rows.warned("only what tells of devices can be given: ask for it with kind `system-info`"),
     "/tmp": _OWN_TMP,
@@ -42,6 +43,8 @@ SYSTEM = {
     **dict.fromkeys((f"/sys/{name}" for name in ("block", "bus", "class", "dev", "devices")), _SYS),
     **dict.fromkeys(("/bin", "/lib", "/lib32", "/lib64", "/sbin", "/usr"), _EVERYWHERE),
 }
+# Where `removable` may lie.
+_MEDIA = ("/run/media", "/media")
 # They hold what intents keeps, so that nobody can be given to write them (SPEC §8.6).
 _RESERVED = ("/home", "/root", "/var", "/var/lib")
 WORDS = {
@@ -62,9 +65,11 @@ def filesystem(key: str, access: str, request: rows.Request) -> rows.Row:
         return rows.warned(
             f"only to be read, as Flatpak gives `{below}` in it: ask for directories beside it", *row.asks
         )
-    if key in ("host", "home"):
-        what = "the home directory, " if key == "host" else ""
-        return rows.tighter(f"{what}{_LEFT_OUT}", _ask("home", access))
+    if key == "home":
+        return rows.tighter(_LEFT_OUT, _ask("home", access))
+    if key == "host":
+        said = f"the home directory, {_LEFT_OUT}, and what is mounted"
+        return rows.tighter(said, _ask("home", access), _media(access))
     text = _base(key)
     if text in WORDS:
         return WORDS[text]
@@ -77,7 +82,14 @@ def filesystem(key: str, access: str, request: rows.Request) -> rows.Row:
     return _user(text, access, request)
 
 
+def _media(access: str) -> rows.Ask:
+    """What the user has mounted; nobody makes a directory there."""
+    return _ask(paths.REMOVABLE, "read" if access == "read" else "write")
+
+
 def _system(text: str, access: str) -> rows.Row:
+    if text == "/run/media":
+        return rows.tighter("what the user has mounted, not what others have", _media(access))
     if text == "/sys":
         return _SYS
     known = max((place for place in SYSTEM if paths.inside(text, place)), key=len)
@@ -121,6 +133,8 @@ def _shows(key: str, other: str) -> bool:
     """Whether what is given for ``key`` here shows ``other``, too."""
     if key not in ("host", "home"):
         return _holds(key, other)
+    if key == "host" and any(paths.inside(other, media) for media in _MEDIA):
+        return True
     root, _, below = _base(other).partition("/")
     return root in paths.USER_DIRECTORIES or (root == "home" and below.split("/")[0] not in ("", *path.NOT_OF_HOME))
 

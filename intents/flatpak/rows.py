@@ -90,3 +90,4 @@ def allowed(row: Row, instead: str) -> Row:
 
 
 DCONF = tighter("settings are kept in the program's own configuration, without dconf")
+READERS = tighter("being read by assistive technology, no more of its bus", ask("readers", "accessibility"))
