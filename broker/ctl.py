@@ -155,9 +155,9 @@ _COMMANDS: tuple[Command, ...] = (
         "why",
         "say what decides about a path, server, bus name or variable",
         f"{{app, asked, sort, allowed, access, says, source, lines: [{{line, group, because, decisions: [{_DECISION}]"
-        "}], grants: [{intent, command}], withheld: [{intent, message}], never}; access is read, write or null; source"
-        " is the object here that is seen; grants holds what would allow it, withheld what this machine cannot give,"
-        " never why nothing can",
+        "}], grants: [{intent, command}], withheld: [{intent, message}], never, named}; access is read, write or null;"
+        " source is the object here that is seen; grants holds what would allow it, withheld what this machine cannot"
+        " give, never why nothing can, named the command that gives a file to one run",
         lambda o: why.why(_here(), o.app, o.asked, sort=o.sort, write=o.write),
         (
             _APP,

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import pathlib
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -83,7 +84,12 @@ def why(at: known.Here, name: str, asked: str, *, sort: str | None, write: bool)
         "grants": grants,
         "withheld": [{"intent": intent, "message": said} for intent, said in withheld.items()],
         "never": answer.never if not answer.allowed and not grants and answer.never else None,
+        "named": None,
     }
+    where = _absolute(asked, host) if sort == "path" and not answer.allowed and not answer.never else ""
+    if compiled.sandbox.named and os.path.isfile(where):
+        option = "--write " if write else ""
+        data["named"] = f"intent-run {option}{found.app_id} {shlex.quote(where)}"
     return known.Report(data=data, lines=tuple(_text(data)), negative=not answer.allowed)
 
 
@@ -300,7 +306,9 @@ def _text(data: dict[str, object]) -> Iterable[str]:
     if data["source"]:
         yield f"  here      {data['source']}"
     yield from (f"  to allow  {row['command']}" for row in grants)
-    if data["allowed"] or grants:
+    if data["named"]:
+        yield f"  this once {data['named']}"
+    if data["allowed"] or grants or data["named"]:
         return
     if data["never"]:
         yield f"  never     {data['never']}"

@@ -19,6 +19,8 @@ from intents.flatpak import files
 PROGRAM = "intent-author"
 _PRIVATE_KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 _OPTIONS_HELP = "print one JSON object instead of text"
+_COMPILE_KEYS = "{options, companions, missing, withheld, together}; each option is an array of words"
+_EXPLAIN_KEYS = "as of `intent-ctl explain`"
 _COMMAND_LINES = (trace.BUBBLEWRAP, trace.COMPANION)
 
 
@@ -81,11 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--key", metavar="PUB", help="the public key (a .pub file) that must have signed it")
     verify.set_defaults(run=_verify)
 
-    for name, run, text in (
-        ("compile", _compile, "print the exact bubblewrap command line, one option per line"),
-        ("explain", _explain, "say for each option which intent and which decision it is there for"),
+    for name, run, text, keys in (
+        ("compile", _compile, "print the exact bubblewrap command line, one option per line", _COMPILE_KEYS),
+        ("explain", _explain, "say for each option which intent and which decision it is there for", _EXPLAIN_KEYS),
     ):
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text, epilog=f"JSON: {keys}")
         command.add_argument("app", metavar="APP|FILE")
         command.add_argument("--grant", metavar="INTENT", action="append", default=[], help="as if this were granted")
         command.add_argument("--grant-all", action="store_true", help="as if everything were granted")

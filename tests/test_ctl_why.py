@@ -140,6 +140,20 @@ def test_what_the_app_has_of_its_own_is_not_yours(home: world.World) -> None:
     asked(home, "home/.config/own", allowed=False)
 
 
+def test_a_file_can_be_named_where_the_app_takes_files(home: world.World) -> None:
+    file = home.home / "Pictures of it"
+    file.write_text("content")
+    assert asked(home, str(file), allowed=False)["named"] is None
+    home.install(world.manifest(["/bin/cat"], INTENTS, serial=3, files="read"))
+    command = str(asked(home, str(file), allowed=False)["named"])
+    assert command == f"intent-run {APP} '{file}'"
+    assert home.says(str(file)) == "content"
+    assert asked(home, str(home.home), allowed=False)["named"] is None, "directories are not given so"
+    assert asked(home, f"{home.places.state}/broker.db", allowed=False)["named"] is None
+    out = control.run(home, "why", APP, str(file), "--write")[1]
+    assert f"this once intent-run --write {APP} '{file}'" in out
+
+
 def test_a_link_is_followed_as_the_app_would_follow_it(home: world.World) -> None:
     (home.home / "Notes" / "out").symlink_to(home.home / ".ssh" / "id")
     (home.home / "Notes" / "again").symlink_to("one")

@@ -137,6 +137,7 @@ def test_the_compositor_and_the_bus(home: world.World) -> None:
     assert {*owners} <= set(after["session-bus"]["outside"])  # type: ignore[call-overload]
     assert after["wayland"]["found"] is True and after["runtime-names"]["found"] == ["bus", "wayland-0"]
     assert "zwlr_screencopy_manager_v1" in str(after["wayland-privileged"]["outside"])
+    assert after["wayland-privileged"]["found"] == []
 
 
 def more(**changed: Callable[[sandbox.Sandbox], object]) -> Callable[[sandbox.Sandbox], sandbox.Sandbox]:
