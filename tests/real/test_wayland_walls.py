@@ -1,16 +1,20 @@
 """On every compositor here, a sandboxed program has windows and nothing of what others may do (SPEC §5.4)."""
 
 import contextlib
+import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from broker import launch, wayland
 from broker.companions import wayland_context
+from broker.companions import wayland_wire as wire
+from intents.kinds import display
 from tests.real import desktop, peers, world
 
 pytestmark = pytest.mark.real
@@ -45,7 +49,7 @@ class Stage:
     @contextlib.contextmanager
     def running(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
         """The app with arguments, as long as the block."""
-        argv, pipe = self.world.argv(*words), subprocess.PIPE
+        argv, pipe = self.world.argv(world.APP, *words), subprocess.PIPE
         with subprocess.Popen(argv, env=self.world.environ, stdin=pipe, stdout=pipe, text=True) as process:
             try:
                 yield process
@@ -75,3 +79,80 @@ def test_inside_nobody_sees_the_screen_types_or_watches_the_clipboard(stage: Sta
     assert stage.keeper() == expected
     done = stage.world.start(TRY, removed=PLAIN)
     assert done.stdout.decode().split() == ["grim", "0", "wtype", "0", "watch", "124"], done.stderr
+
+
+def test_the_socket_ends_with_the_sandbox(stage: Stage) -> None:
+    with stage.running("echo up; read line") as process:
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        (made,) = stage.world.runtime.glob("intents/run/*/wayland")
+        shown = wayland.registry(str(made), peers.PATIENCE)
+        assert shown is not None and "xdg_wm_base" in shown
+        assert not set(shown) & display.PRIVILEGED.keys()
+    peers.eventually(lambda: wayland.registry(str(made)) is None, "nobody who answers at the socket")
+
+
+@pytest.fixture
+def keyboard(stage: Stage) -> Iterator[None]:
+    """A keyboard for as long as the test, without which no window gets the focus."""
+    with peers.child(["/usr/bin/wtype", "-s", "120000", "-k", "Shift_L"], stage.session.environ):
+        yield
+
+
+@pytest.mark.usefixtures("keyboard")
+def test_the_clipboard_is_shared_with_whoever_has_the_focus(stage: Stage) -> None:
+    with peers.child(["/usr/bin/wl-copy", "--foreground", "from outside"], stage.session.environ):
+        # wl-paste opens a small window here: it has no way to the clipboard without one.
+        peers.eventually(lambda: b"from outside" in stage.world.start("wl-paste").stdout, "what was copied outside")
+    with stage.running("wl-copy --foreground 'from inside'"):
+        said = lambda: stage.session.run("/usr/bin/wl-paste").stdout  # noqa: E731
+        peers.eventually(lambda: "from inside" in said(), "what was copied inside")
+
+
+class Fickle:
+    """A compositor that keeps its first security context, and does ``later`` with the others."""
+
+    def __init__(self, path: pathlib.Path, later: Callable[[socket.socket], object]) -> None:
+        self._later, self.contexts = later, 0
+        self.running = peers.peer(path, self._serve)
+
+    def _serve(self, stream: socket.socket) -> None:
+        stream.recv(1 << 16)
+        manager = wire.message(2, wire.GLOBAL, 7, wayland_context.MANAGER.encode(), 1)
+        stream.sendall(wire.message(2, wire.GLOBAL, 1, b"wl_shm", 1) + manager + wire.message(3, 0, 0))
+        asked, handles, _, _ = socket.recv_fds(stream, 1 << 16, 2)
+        if not asked:
+            return  # it wanted to know what there is, no more
+        self.contexts += 1
+        with socket.socket(fileno=handles[0]) as listener:
+            os.close(handles[1])
+            if self.contexts > 1:
+                self._later(stream)
+                return
+            stream.sendall(wire.message(6, 0, 0))
+            client, _ = listener.accept()
+            with client:
+                client.recv(1 << 16)
+                client.sendall(wire.message(2, wire.GLOBAL, 1, b"wl_shm", 1) + wire.message(3, 0, 0))
+
+
+SHORT = "\nfrom broker.companions import wayland_context\nwayland_context.PATIENCE = 0.3\n"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [peers.says(wire.message(wire.DISPLAY, wire.ERROR, 4, 1, b"nested")), peers.hangs_up, peers.silent],
+    ids=["refuses", "dies", "says nothing"],
+)
+def test_a_compositor_that_keeps_no_promise_gets_no_app(later: Callable[[socket.socket], object]) -> None:
+    with world.world() as here:
+        here.environ["WAYLAND_DISPLAY"] = f"{here.runtime}/wayland-1"
+        fickle = Fickle(here.runtime / "wayland-1", later)
+        with fickle.running:
+            here.install(world.manifest(world.SHELL, WINDOW))
+            fickle.contexts = 0  # every look at it is one
+            here.decide()
+            fickle.contexts = 0
+            done = here.start("echo started", removed=SHORT)
+        assert fickle.contexts == 2
+    assert (done.returncode, done.stdout) == (125, b""), done.stderr
+    assert b"companion-failed" in done.stderr
