@@ -103,10 +103,10 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.companions.wayland_context": ({"_socket", "os", "sys", "broker.companions.wayland_wire"}, set()),
     "broker.companions.wayland_filter": (
         {
-            *("_socket", "os", "select", "sys", "broker.companions.confine"),
+            *("_socket", "os", "select", "sys"),
             *("broker.companions.wayland_registry", "broker.companions.wayland_wire"),
         },
-        set(),
+        {"broker.companions.confine"},
     ),
     "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
     "broker.launch": (

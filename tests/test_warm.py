@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from broker import launch
+from broker.companions import wayland_wire as wire
 from intents import model
 from tests.conftest import must_work
 from tests.real import peers, terminal, world
@@ -82,6 +83,12 @@ CASES = {
         ours=frozenset({"broker.companions"}),
         standard="os, _signal, fcntl, pwd, select",
         programs=("intent-run", "xdg-dbus-proxy", "bwrap", "true"),
+        processes=1,
+    ),
+    "wayland": Case(
+        intent={"kind": "display", "protocol": "wayland"},
+        ours=frozenset({"broker.companions"}),
+        standard="os, _signal, fcntl, pwd, select",
         processes=1,
     ),
     "arguments": Case(words=("--option", "no file")),
@@ -179,7 +186,9 @@ def warm(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Lau
     with world.world() as here:
         address = f"unix:path={tmp_path}/bus"
         if "xdg-dbus-proxy" not in case.programs:
-            yield Launch(here, case)
+            here.environ["WAYLAND_DISPLAY"] = f"{here.runtime}/wayland-1"
+            with peers.peer(here.runtime / "wayland-1", peers.says(wire.message(3, 0, 0))):  # a compositor's last word
+                yield Launch(here, case)
             return
         must_work(shutil.which("xdg-dbus-proxy"), "xdg-dbus-proxy")
         with peers.message_bus(tmp_path, address, {BUS: "/bin/false"}):

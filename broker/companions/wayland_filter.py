@@ -13,7 +13,6 @@ import os
 import select
 import sys
 
-from broker.companions import confine
 from broker.companions import wayland_registry as registry
 from broker.companions import wayland_wire as wire
 
@@ -36,6 +35,8 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     listener.bind(made)
     listener.listen(BACKLOG)
     os.write(ready, b".")
+    from broker.companions import confine  # ctypes is most of what starting costs, and now nobody waits for it
+
     inside = confine.confine(compositor, directory, bytes.fromhex(calls.decode()))
     serve(listener, ready, inside, frozenset(allowed))
     return 0

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import companions, launch
+from broker.companions import wayland_wire as wire
 from intents import model
 from tests.real import peers, world
 
@@ -31,6 +32,7 @@ RATIOS = {
     "warm_terminal_vs_bwrap": ("warm_terminal", "bwrap_terminal"),
     "warm_dbus_vs_c_pair": ("warm_dbus", "c_pair"),
     "warm_network_vs_bwrap": ("warm_network", "bwrap_network"),
+    "warm_wayland_vs_warm": ("warm_wayland", "warm"),
     "cold_vs_bwrap": ("cold", "bwrap"),
     "warm_vs_firejail": ("warm", "firejail"),
     "warm_vs_firejail_noprofile": ("warm", "firejail_noprofile"),
@@ -56,9 +58,15 @@ FILES: Intents = {
 }
 NETWORK: Intents = {"net": {"kind": "network", "scope": "host"}, "names": {"kind": "dns", "scope": "any"}}
 BUS: Intents = {"bus": {"kind": "dbus", "bus": "session", "talk": ["org.freedesktop.Notifications"]}}
-PLAIN, ON_BUS, ONLINE = "org.example.Plain", "org.example.Bus", "org.example.Online"
-APPS = {PLAIN: {**FILES, **NETWORK}, ON_BUS: {**FILES, **NETWORK, **BUS}, ONLINE: {**FILES, **NETWORK}}
-DENIED = {PLAIN: tuple(NETWORK), ON_BUS: tuple(NETWORK), ONLINE: ()}
+WINDOW: Intents = {"window": {"kind": "display", "protocol": "wayland"}}
+PLAIN, ON_BUS, ONLINE, ON_SCREEN = (f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Screen"))
+APPS = {
+    PLAIN: {**FILES, **NETWORK},
+    ON_BUS: {**FILES, **NETWORK, **BUS},
+    ONLINE: {**FILES, **NETWORK},
+    ON_SCREEN: {**FILES, **NETWORK, **WINDOW},
+}
+DENIED = {PLAIN: tuple(NETWORK), ON_BUS: tuple(NETWORK), ONLINE: (), ON_SCREEN: tuple(NETWORK)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +237,7 @@ def cases(bench: Bench, flatpak: str) -> dict[str, Case]:
         "warm_network": bench.warm_start(ONLINE),
         "c_pair": bench.raw(ON_BUS),
         "warm_dbus": bench.warm_start(ON_BUS),
+        "warm_wayland": bench.warm_start(ON_SCREEN),
     }
     plain = {**os.environ}
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"):
@@ -294,7 +303,9 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="CASES", help="names of cases, separated by commas")
     asked = parser.parse_args()
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    with world.world() as here:
+    ends = wire.message(3, 0, 0)  # a registry without anything in it
+    with world.world() as here, peers.peer(here.runtime / "wayland-1", peers.says(ends)) as compositor:
+        here.environ["WAYLAND_DISPLAY"] = compositor
         address = f"unix:path={here.base}/bus"
         with peers.message_bus(here.base, address, {"org.freedesktop.Notifications": "/bin/false"}):
             peers.eventually(lambda: os.path.exists(address.removeprefix("unix:path=")), "the bus")
