@@ -4,13 +4,14 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import must_work
-from tests.real import test_attacks_more, world
+from tests.real import terminal, test_attacks_more, world
 
 pytestmark = pytest.mark.real
 
@@ -254,3 +255,22 @@ def test_media_are_seen_one_by_one_and_later_ones_by_the_next_start() -> None:
     argv = ["unshare", "-m", "/bin/sh", "-c", started, "sh", sys.executable, "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=world.LIMIT, check=False)
     assert (done.returncode, done.stderr[-2000:]) == (0, "")
+
+
+@pytest.mark.parametrize("extras", [["/usr/bin/env"], []], ids=["with", "without"])
+def test_an_interrupt_is_the_apps_to_handle_where_env_is_shown(extras: list[str]) -> None:
+    """What gives signals back to the app is one more program (ADR 3)."""
+    bash()
+    account = pwd.getpwuid(os.geteuid())
+    script = "trap 'echo told; exit 3' INT; echo up; while :; do read -t 0.05 line; done"
+    with world.world() as here:
+        here.install(world.manifest([*BASH, script], base="strict", extras=extras))
+        command = [str(word) for word in here.argv(world.APP)]
+        screen = terminal.Terminal(command, account, here.environ, (24, 80), owned=False)
+        try:
+            screen.expect("up\r")
+            screen.send("\x03")
+            assert screen.wait() == (3 if extras else -signal.SIGINT)
+            assert not extras or "told" in screen.shown
+        finally:
+            screen.close()

@@ -39,9 +39,9 @@ def layout(*options: str, command: list[str], said: tuple[str, ...], place: str 
     must_work(shutil.which("bwrap"), "bubblewrap")
     usual = ["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc", "--dev-bind", "/dev", "/dev"]
     usual += ["--bind", "/proc", "/proc", "--tmpfs", "/run", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]
-    usual += ["--ro-bind", str(world.ROOT), str(world.ROOT), "--perms", "0700"]
-    script = INSIDE.format(root=str(world.ROOT), command=command, said=said, place=place, bases=BASES)
-    argv = ["bwrap", *usual, *options, "--die-with-parent", sys.executable, "-c", script]
+    usual += ["--ro-bind", str(world.ROOT), "/opt/checkout", "--ro-bind", sys.prefix, "/opt/python", "--perms", "0700"]
+    script = INSIDE.format(root="/opt/checkout", command=command, said=said, place=place, bases=BASES)
+    argv = ["bwrap", *usual, *options, "--die-with-parent", "/opt/python/bin/python", "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=world.LIMIT, check=False)
     assert (done.returncode, done.stderr[-3000:]) == (0, "")
     lines = [line.split() for line in done.stdout.splitlines()]
