@@ -78,7 +78,7 @@ def relaxed(grant: model.Grant) -> model.Grant:
 
 
 def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
-    """``host`` with the program installed and every place an empty directory, where nobody looked for them there."""
+    """``host`` with the program installed, alone, and every place an empty directory, where nobody looked for them."""
     known = dict(host.directories)
     named = [intent.scope.place.resolve(known) for intent in manifest.intents if isinstance(intent.scope, path.Path)]
     wanted = [(manifest.app.command[0], "file", 0), *((name, "dir", host.account.uid) for name in named if name)]
@@ -89,7 +89,8 @@ def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
     ]
     program = manifest.app.command[0]
     alone = facts.Closure(entries=(facts.Entry(path=program, kind="file"),))
-    return dataclasses.replace(host, paths=(*host.paths, *new), closure=host.closure or alone)
+    looked = host.closure is not None and any(entry.path == program for entry in host.closure.entries)
+    return dataclasses.replace(host, paths=(*host.paths, *new), closure=host.closure if looked else alone)
 
 
 def _settled(vetted: model.Vetted, host: facts.HostFacts, said: Said) -> model.Grant:
