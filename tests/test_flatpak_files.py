@@ -53,6 +53,7 @@ def test_a_manifest_in_json() -> None:
         app_id="a.b.C", command="x//y", tokens=("--env=A=/*b*/",)
     )
     assert read('{"id": "a.b.C"}') == ()
+    assert files.read(b'{"finish-args": ["--share=ipc"]}', file="it") == files.Source(tokens=("--share=ipc",))
 
 
 YAML = "id: a.b.C\nfinish-args:\n"
@@ -74,9 +75,9 @@ def test_a_manifest_in_yaml(lines: str, tokens: list[str]) -> None:
     "said",
     [
         "", "\x00", "id: 'a", "spec = 1", "- a", "{", "[]", "[Application", f"{HEAD}[Context]\nshared", "[Context]\n=a",
-        '{"finish-args": []}', '{"id": 1}', '{"id": "a.b.C", "finish-args": "--share=ipc"}',
+        '{"modules": []}', '{"id": 1}', '{"id": "a.b.C", "finish-args": "--share=ipc"}',
         '{"id": "a.b.C", "finish-args": [1]}', "id: a.b.C\nfinish-args: [--share=ipc]", "id: a.b.C\nfinish-args: &a\n",
-        "finish-args:\n- --share=ipc", f"{YAML}  - --a\n- --b", f"{YAML}  - --a\n    --b", f"{YAML}  - >\n    --b",
+        "modules:\n- a", f"{YAML}  - --a\n- --b", f"{YAML}  - --a\n    --b", f"{YAML}  - >\n    --b",
         f"{YAML}  - *a", f"{YAML}  - \"--a=\\x41\"", f"{YAML}  - --a: b", f"{YAML}  - - --a", f"{YAML}- --a\n{YAML}",
         f"{YAML}  --a", YAML + "- --a\n" * 1001, "[" * 100_000, '{"id":' * 100_000,
     ],

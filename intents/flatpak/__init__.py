@@ -163,5 +163,6 @@ def report(found: Imported) -> tuple[str, ...]:
     """What is not asked for, one line for each token, and how many there are of each outcome."""
     lost = (note for note in found.notes if note.outcome is WARNED)
     lines = dict.fromkeys(paths.printable(f"{note.token}: {note.said}") for note in lost)
-    count = ", ".join(f"{sum(note.outcome is each for note in found.notes)} {each}" for each in OUTCOMES)
+    numbers = [sum(note.outcome is each for note in found.notes) for each in OUTCOMES]
+    count = "{} exact, {} tighter, {} with a warning".format(*numbers)
     return (*lines, f"{len(found.notes)} permissions: {count}")

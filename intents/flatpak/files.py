@@ -132,8 +132,8 @@ def _source(data: Mapping[str, object], tokens: tuple[str, ...]) -> Source:
     said = {key: data.get(key, "") for key in ("id", "app-id", "command")}
     if not all(isinstance(value, str) for value in said.values()):
         raise ValueError("`id` or `command` is no text")
-    if not said["id"] and not said["app-id"]:
-        raise ValueError("it names no app: there is no `id`")
+    if not any(said[key] for key in ("id", "app-id")) and "finish-args" not in data:
+        raise ValueError("it has neither `id` nor `finish-args`")
     return Source(app_id=str(said["id"] or said["app-id"]), command=str(said["command"]), tokens=tokens)
 
 
@@ -160,7 +160,7 @@ def _yaml(lines: list[tuple[int, str]]) -> Source:
             raise ValueError(f"`finish-args` in line {number} is not a plain list: one `- --OPTION` in each line")
         inside, depth = key == "finish-args", -1
         data[key] = "" if inside else _scalar(value, number)
-    return _source({key: value for key, value in data.items() if key != "finish-args"}, tuple(tokens))
+    return _source(data, tuple(tokens))
 
 
 def _scalar(said: str, number: int) -> str:
