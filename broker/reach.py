@@ -6,6 +6,7 @@ program; the same questions are asked outside. Nothing of it is a use of the app
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import secrets
@@ -13,6 +14,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,11 +42,14 @@ def reach(at: known.Here, name: str) -> known.Report:
     compiled = compiler.compile_sandbox(decide.settle(delta), app.host)
     box = compiled.sandbox
     prober = _prober(box, app.manifest.app)
-    with _bait() as bait, _undone(at, app, box):
-        case = promises.Case(box=box, host=app.host, environ=at.environ, bait=bait, ask=probe.ask)
-        rows = promises.rows(case)
-        answers = _inside(at, app, box, prober, [row.question for row in rows])
-        told = [_compare(row, answer) for row, answer in zip(rows, answers, strict=True)]
+    try:
+        with _bait() as bait, _undone(at, app, box):
+            case = promises.Case(box=box, host=app.host, environ=at.environ, bait=bait, ask=probe.ask)
+            rows = promises.rows(case)
+            answers = _inside(at, app, box, prober, [row.question for row in rows])
+            told = [_compare(row, answer) for row, answer in zip(rows, answers, strict=True)]
+    except OSError as error:
+        raise _failed(str(error.strerror)) from error
     differing = [each for each in told if each["agrees"] is False]
     data = {
         "app": found.app_id,
@@ -144,7 +149,8 @@ def _bait() -> Iterator[promises.Bait]:
         for opened in (inet, unix):
             opened.listen(8)
         abstract = "@" + os.fsdecode(unix.getsockname()[1:])
-        holder = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env={"SECRET": secret})
+        waiting = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"]
+        holder = subprocess.Popen(waiting, stdin=subprocess.PIPE, env={"SECRET": secret})
         try:
             yield promises.Bait(port=inet.getsockname()[1], abstract=abstract, secret=secret)
         finally:
@@ -234,7 +240,9 @@ def _become(sections: launch.Sections, out: int, err: int) -> None:
     status = 125
     try:
         os.setsid()
-        for number, handle in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
+        handles = (os.open(os.devnull, os.O_RDONLY), out, err)
+        # Out of the way first: where a standard descriptor is closed, one of these may have its number.
+        for number, handle in enumerate([fcntl.fcntl(handle, fcntl.F_DUPFD, 10) for handle in handles]):
             os.dup2(handle, number)
         os.chdir("/")
         status = launch.execute(sections, [], lambda _line: None)

@@ -109,12 +109,16 @@ def sort_of(asked: str) -> str:
 
 
 def _absolute(asked: str, host: facts.HostFacts) -> str:
-    """The path that is meant: as a shell reads it, or a place as a manifest writes it."""
+    """The path that is meant: as a shell reads it, or a place as a manifest writes it. Raises UsageError."""
     if asked == "~" or asked.startswith("~/"):
         asked = host.account.home + asked[1:]
     elif asked.partition("/")[0] in paths.ROOTS and not os.path.lexists(asked):
         asked = paths.parse_place(asked).resolve(dict(host.directories)) or asked
-    return os.path.abspath(asked)
+    try:
+        return os.path.abspath(asked)
+    except OSError as error:
+        message = f"`{paths.printable(asked)}` counts from a directory that is not there any more"
+        raise errors.UsageError("usage", message) from error
 
 
 def _path(box: sandbox.Sandbox, where: str, host: facts.HostFacts, *, write: bool) -> Answer:

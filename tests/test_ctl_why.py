@@ -244,6 +244,18 @@ def test_nothing_is_left_and_nothing_started(home: world.World) -> None:
     assert everything() == before and control.data(home, "log") == log
 
 
+def test_odd_questions_are_answered(home: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for word in ("/x\udcff", "/" + "x" * 5000, "/" + "x/" * 3000, "", "/", "//", "~", "$", ":", ".", "[", "://"):
+        status, _, err = control.run(home, "why", APP, word)
+        assert (status in (0, 1), err) == (True, ""), word
+    gone = home.base / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    status, _, err = control.run(home, "why", APP, "./x")
+    assert status == 2 and "[usage]" in err
+
+
 def test_nothing_that_was_asked_moves_the_cursor(home: world.World) -> None:
     evil = "/x\x1b[2J\u202e"
     pathlib.Path(f"{home.home}/Notes/\x1b[2J").write_text("")

@@ -324,6 +324,15 @@ def test_a_probe_that_does_not_end_is_ended(home: world.World, monkeypatch: pyte
     peers.eventually(lambda: not running(), "the end of the sandbox")
 
 
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_no_answer(home: world.World, closed: str) -> None:
+    program = f"from broker import ctl, state; state._home = lambda _: {str(home.home)!r}; raise SystemExit(ctl.main())"
+    line = f'"$0" -c "$1" reach {APP} {closed}'
+    words = ["/bin/sh", "-c", line, sys.executable, program]
+    environ = {**home.environ, "PYTHONPATH": str(world.ROOT)}
+    assert subprocess.run(words, env=environ, timeout=world.LIMIT, check=False).returncode == 0
+
+
 def test_the_probe_needs_nothing_beside_itself(tmp_path: pathlib.Path) -> None:
     text = pathlib.Path(probe.__file__).read_text()
     asked = [["read", str(tmp_path)], ["names", str(tmp_path)], ["call", "keyring"], ["mounts"], ["bus", "NO_SUCH"]]
