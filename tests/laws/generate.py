@@ -44,7 +44,8 @@ def dbus(draw: st.DrawFn) -> Mapping[str, object]:
 
 
 WHOLE = (
-    "notifications", "tray", "accessibility", "secrets", "camera", "gpu", "input", "usb", "printing", "smartcard",
+    "notifications", "tray", "accessibility", "input-method", "secrets", "camera", "gpu", "input", "usb", "printing",
+    "smartcard",
     "ssh-agent", "gpg-agent", "processes", "system-info", "debugging", "nested-sandbox",
 )  # fmt: skip
 # kind -> its key, and words of it

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from broker import bus
+from intents import model
 from tests.conftest import must_work
 from tests.real import bus_service, peers, world
 from tests.real.bus_service import does
@@ -68,6 +69,41 @@ def test_its_signals_are_heard_and_no_others(here: world.World, kind: str) -> No
         said, heard = does(here, ("match", "type='signal'"), ("call", name, path, name, method), ("hear", "Closed"))
         assert said == ["answered", "answered", "heard"]
         assert not {"FromElsewhere", "OfAnother"} & set(heard)
+
+
+# name, what makes a context, the context's object and interface, what else the program behind the name may have
+TYPING = {
+    "ibus": (
+        "org.freedesktop.portal.IBus",
+        ("/org/freedesktop/IBus", "org.freedesktop.IBus.Portal", "CreateInputContext"),
+        ("/org/freedesktop/IBus/InputContext_1", "org.freedesktop.IBus.InputContext"),
+        ("/org/freedesktop/IBus", "org.freedesktop.IBus", "SetGlobalEngine"),
+    ),
+    "fcitx": (
+        "org.freedesktop.portal.Fcitx",
+        ("/org/freedesktop/portal/inputmethod", "org.fcitx.Fcitx.InputMethod1", "CreateInputContext"),
+        ("/org/freedesktop/portal/inputcontext/1", "org.fcitx.Fcitx.InputContext1"),
+        ("/controller", "org.fcitx.Fcitx.Controller1", "SetConfig"),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", TYPING)
+def test_an_input_method_types_and_is_not_configured(here: world.World, method: str) -> None:
+    name, make, (path, interface), other = TYPING[method]
+    install(here, {"kind": "input-method"})
+    steps = [("call", name, *make), ("call", name, path, interface, "ProcessKeyEvent"), ("call", name, *other)]
+    with bus_service.service(here.environ["DBUS_SESSION_BUS_ADDRESS"], name) as service:
+        assert does(here, *steps)[0] == ["no bus"] * 3
+        here.decide()
+        service.replies = [bus_service.signal(path, interface, "CommitText")]
+        said, _ = does(here, ("match", "type='signal'"), *steps, ("hear", "CommitText"))
+        assert said == ["answered", "answered", "answered", "refused", "heard"]
+        assert service.asked == [make, (path, interface, "ProcessKeyEvent")]
+    variables = "import os; print(os.environ.get('IBUS_USE_PORTAL'), os.environ.get('GTK_IM_MODULE'))"
+    assert here.says(variables, environ={"GTK_IM_MODULE": method}) == f"1 {method}\n"
+    here.decide(effect=model.Effect.DENY)
+    assert here.says(variables, environ={"GTK_IM_MODULE": method}) == "None None\n"
 
 
 def test_the_tray_can_ask_the_icon(here: world.World) -> None:
