@@ -4,12 +4,13 @@ import dataclasses
 import os
 import pathlib
 import pwd
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from broker import host as hosts
-from intents import bwrap, compiler, errors, facts, model, paths, plan, sandbox, sight
+from intents import base, bwrap, compiler, errors, facts, model, paths, plan, sandbox, sight
 from intents.kinds import path
 from tests import machine
 from tests.real import peers
@@ -192,8 +193,8 @@ def everywhere(seen: facts.HostFacts, program: str, **app: object) -> sandbox.Sa
         for name, place in places
     )  # fmt: skip
     made = model.App(
-        id="org.example.App", name="App", version="1", serial=1, command=(program,), interface="terminal",
-        aliases=(), packages=(), **app,
+        id="org.example.App", name="App", version="1", serial=1, command=(program,),
+        aliases=(), packages=(), **{"interface": "terminal", **app},
     )  # fmt: skip
     manifest = model.Manifest(app=made, intents=intents, digest="0" * 64)
     vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
@@ -246,3 +247,31 @@ def test_the_program_and_its_libraries_are_found_by_every_name(name: str, title:
     assert sight.look(box, documents).source == documents
     if name == "fedora-ostree":
         assert sight.look(box, "/home/user/Projects").source == "/var/home/user/Projects"
+
+
+def columns() -> list[str]:
+    """The text of each base's column of SPEC's table, with what stands to its left."""
+    spec = (pathlib.Path(__file__).parents[1] / "SPEC.md").read_text("utf-8")
+    table = spec.partition("#### 9.2.1")[2].partition("#### 9.2.2")[0]
+    rows = [line.split("|")[2:5] for line in table.splitlines() if line.startswith("| ")]
+    texts = [" ".join(row[at] for row in rows) for at in range(3)]
+    return [" ".join(texts[: at + 1]) for at in range(3)]
+
+
+def test_nothing_is_in_a_base_that_the_specification_does_not_name() -> None:
+    etc = tuple(facts.Entry(path=name, kind="file") for name in hosts.ETC)
+    always = {"HOME", "USER", "LOGNAME", "PATH", "XDG_RUNTIME_DIR"}  # the list above the table
+    made = {"/etc/passwd", "/etc/group", "/etc/nsswitch.conf"}
+    for name, text in zip(base.BASES, columns(), strict=True):
+        named = {word.replace("*", ".*") for word in re.findall(r"`([^`]+)`", text)}
+
+        def said(what: str, words: frozenset[str] = frozenset(named)) -> bool:
+            return any(re.fullmatch(word, what) for word in words)
+
+        seen = dataclasses.replace(host(), etc=etc, closure=facts.Closure(entries=(APP,)))
+        box = everywhere(seen, "/usr/bin/app", base=name, interface="window")
+        shown = {op.dest for op in box.mounts if op.dest.startswith("/etc/")} - made
+        assert [path for path in shown if not said(path.removeprefix("/etc/"))] == [], name
+        assert [env.name for env in box.env if env.name not in always and not said(env.name)] == [], name
+        passed = [op.name for op in box.passed if not said(op.name)]
+        assert name == base.DESKTOP or passed == [], name  # what it takes of the user's looks has a section of its own

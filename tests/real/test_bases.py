@@ -35,6 +35,14 @@ int main(int count, char **names) {
 }
 """
 # Without this one the base shows as much as it did before there were others.
+ANYWHERE = """
+from broker import closure
+closure.Area.holds = lambda area, path: True
+"""
+CHANGING = """
+from intents import compiler
+compiler._refuse_changing = lambda ops, app, host: None
+"""
 WHOLE = """
 from intents import base
 base._named = lambda app, host: base._system(app, host)
@@ -170,6 +178,7 @@ def test_a_library_in_the_users_own_directory_is_not_shown_unasked() -> None:
         done = here.start("/")
         assert (done.returncode, b"[library-missing]" in done.stderr) == (127, True), done.stderr
         assert f"intent-ctl grant {world.APP} libs".encode() in done.stderr
+        assert str(library) in here.says(str(own), removed=ANYWHERE)
         here.decide("libs")
         assert here.says("/lib", str(own)).splitlines()[-2:] == [str(library), program]
         # Planted in its place: a link to a library that is none of its own.
@@ -194,7 +203,8 @@ def test_no_app_may_change_what_its_closure_is_made_from() -> None:
         done = here.start("/")
         assert (done.returncode, b"would choose what else it sees" in done.stderr) == (0, True), done.stderr
         assert done.stdout.decode().splitlines()[-1] == str(place / "app")
-        assert here.start(str(place)).stdout.decode().splitlines()[0] == f"{place}/app"  # itself, and no more of it
+        assert f"{place}/other" not in here.says(str(place))
+        assert f"{place}/other" in here.says(str(place), removed=CHANGING)
 
 
 def test_a_plan_is_over_when_a_library_changes() -> None:
@@ -257,9 +267,23 @@ with world.world() as here:
     pipes = {{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}}
     app = subprocess.Popen(here.argv(world.APP, tries), env=here.environ, **pipes)
     assert app.stdout.readline() == b"ready\\n"
+    whole = subprocess.Popen(here.argv(world.APP, tries, removed={whole!r}), env=here.environ, **pipes)
+    assert whole.stdout.readline() == b"ready\\n"
     subprocess.run(["mkdir", media / "LAST"], check=True)
     subprocess.run(["mount", "-t", "tmpfs", "last", media / "LAST"], check=True)
+    whole.communicate(b"\\n")
+    assert (media / "LAST" / "new").exists()  # as would have been without what is tested here
+    (media / "LAST" / "new").unlink()
     assert app.communicate(b"\\n")[0].decode() == f"{{media}}:\\nLATER\\nSTICK\\n\\n{{media}}/LATER:\\n"
+    assert not (media / "LAST" / "new").exists()
+"""
+# The directory of the media as any other: bound as a whole.
+WHOLE_MEDIA = """
+from intents import sandbox
+from intents.kinds import path
+path.Path._children = lambda scope, fact, host, because: (
+    sandbox.Bind(source=fact.real, dest=fact.real, because=because),
+)
 """
 
 
@@ -268,7 +292,7 @@ def test_media_are_seen_one_by_one_and_later_ones_by_the_next_start() -> None:
     user = pwd.getpwuid(os.geteuid()).pw_name
     stick = f"/run/media/{user}/STICK"
     make = f"mount -t tmpfs run /run && mount --make-shared /run && mkdir -p {stick} && mount -t tmpfs one {stick}"
-    script = PLUGGED.format(root=str(world.ROOT), user=user)
+    script = PLUGGED.format(root=str(world.ROOT), user=user, whole=WHOLE_MEDIA)
     started = f'{make} && touch {stick}/photo && exec "$@"'
     argv = ["unshare", "-m", "/bin/sh", "-c", started, "sh", sys.executable, "-c", script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=world.LIMIT, check=False)
