@@ -160,6 +160,7 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--persist=.local/share/a"], EXACT, []),
     (["--persist=.thing"], EXACT, [{"kind": "persist", "names": [".thing"]}]),
     (["--persist=.thing/a", "--persist=~/.thing/b/"], EXACT, [{"kind": "persist", "names": [".thing"]}]),
+    (["--persist=.b", "--persist=a"], EXACT, [{"kind": "persist", "names": [".b", "a"]}]),
     (["--persist=."], WARNED, []),
     (["--persist=.local/lib"], WARNED, []),
     (["--persist=../a"], WARNED, []),
@@ -208,6 +209,8 @@ def test_a_manifest_that_is_full_says_what_did_not_fit() -> None:
     assert {note.outcome for note in held(APP, long).notes} == {EXACT, WARNED}
     quoted = "/".join(['"' * 250] * 4)
     assert one(f"--filesystem=/srv/{quoted}") == (WARNED, [])
+    kept = [f"--persist=d{number}{'x' * 200}" for number in range(20)]
+    assert {note.outcome for note in held(APP, kept).notes} == {EXACT}
     unknown = [f"--unheard-of-{number}={'x' * 1000}" for number in range(500)]
     assert held(APP, unknown).intents == ()
 

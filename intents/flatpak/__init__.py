@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from intents import kinds, model, parse, paths, text
 from intents.flatpak import environment, names, permission, places, rows, words
+from intents.kinds import persist
 
 REASON = f"{text.UNWRITTEN} what the user gets from this."
 IF_DENIED = f"{text.UNWRITTEN} what does not work without it."
@@ -101,6 +102,7 @@ def _intents(asked: Iterable[rows.Ask]) -> tuple[model.Intent, ...]:
     wanted: dict[model.Scope, rows.Ask] = {}
     for each in itertools.islice(asked, parse.MAX_PARTS):
         wanted.setdefault(kinds.from_data(each.table), each)
+    wanted = _joined(wanted)
     of_kind: dict[str, list[model.Scope]] = {}
     for scope in wanted:
         of_kind.setdefault(scope.kind, []).append(scope)
@@ -115,6 +117,16 @@ def _intents(asked: Iterable[rows.Ask]) -> tuple[model.Intent, ...]:
         if len(kept) < parse.MAX_INTENTS and parts >= 0 and room >= 0 and size <= MAX_SCOPE:
             kept.append(_intent(scope, each, {intent.id for intent in kept}))
     return tuple(kept)
+
+
+def _joined(wanted: dict[model.Scope, rows.Ask]) -> dict[model.Scope, rows.Ask]:
+    """The same with one intent for all directories that are kept: there is one reason for them."""
+    kept = sorted(name for scope in wanted if isinstance(scope, persist.Persist) for name in scope.words)
+    if len(kept) < 2 or len(json.dumps(kept)) > MAX_SCOPE // 2:
+        return wanted
+    rest = {scope: each for scope, each in wanted.items() if not isinstance(scope, persist.Persist)}
+    joined = rows.ask("own-files", persist.KIND, names=kept)
+    return {**rest, kinds.from_data(joined.table): joined}
 
 
 def _intent(scope: model.Scope, asked: rows.Ask, taken: set[str]) -> model.Intent:
