@@ -4,6 +4,7 @@ Looks where each service is looked for by its own client library; what does not 
 """
 
 import glob
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -39,10 +40,20 @@ def _ssh_agent(environ: Mapping[str, str], _runtime: str, _home: str) -> list[st
 
 
 def _gpg_agent(environ: Mapping[str, str], runtime: str, home: str) -> list[str]:
-    # gpgconf(1): below the runtime directory unless GNUPGHOME moves it; older set-ups keep it in the home.
-    own = environ.get("GNUPGHOME", "")
-    usual = [f"{runtime}/gnupg/S.gpg-agent"] if runtime else []
-    return [f"{own}/S.gpg-agent"] if own else [*usual, f"{home}/.gnupg/S.gpg-agent"]
+    # GnuPG's common/homedir.c: below /run/user/UID whatever the environment says, in a directory of its own for every
+    # home but the usual one; where there is no such directory, in the home itself.
+    run = f"/run/user/{os.geteuid()}/gnupg"
+    own = os.path.abspath(environ.get("GNUPGHOME") or f"{home}/.gnupg")
+    if own != f"{home}/.gnupg":
+        return [f"{run}/d.{_gpg_name(own)}/S.gpg-agent", f"{own}/S.gpg-agent"]
+    below = [f"{runtime}/gnupg/S.gpg-agent"] if runtime else []
+    return [f"{run}/S.gpg-agent", *below, f"{own}/S.gpg-agent"]
+
+
+def _gpg_name(home: str) -> str:
+    """The first 15 bytes of the name's SHA-1 in z-base-32, 24 letters."""
+    number = int.from_bytes(hashlib.sha1(os.fsencode(home), usedforsecurity=False).digest()[:15], "big")
+    return "".join("ybndrfg8ejkmcpqxot1uwisza345h769"[number >> shift & 31] for shift in range(115, -1, -5))
 
 
 # name -> (the variables that move it, where it may be, first the one that counts)

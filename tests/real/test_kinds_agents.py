@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from broker import services
 from tests.conftest import must_work
 from tests.real import peers, world
 
@@ -71,11 +72,16 @@ def test_the_ssh_agent_lends_its_keys(here: world.World, short: pathlib.Path) ->
 
 
 def test_the_gnupg_agent_answers(here: world.World, short: pathlib.Path) -> None:
-    must_work(shutil.which("gpg-agent"), "gpg-agent")
+    must_work(shutil.which("gpg-agent") and shutil.which("gpg-connect-agent"), "gpg-agent")
     here.environ["GNUPGHOME"] = str(short)
-    with peers.child(["gpg-agent", "--homedir", str(short), "--daemon", "--no-detach"], here.environ):
-        peers.eventually((short / "S.gpg-agent").exists, "the agent")
+    quiet = subprocess.DEVNULL
+    start = ["gpg-agent", "--homedir", str(short), "--daemon"]  # it goes into the background when it listens
+    subprocess.run(start, env=here.environ, stdin=quiet, stdout=quiet, stderr=quiet, check=True, timeout=world.LIMIT)
+    try:
         works(here, "gpg-agent", GPG, "/run/user/UID/gnupg/S.gpg-agent", b"D 2.")
+    finally:
+        stop = ["gpg-connect-agent", "--homedir", str(short), "--no-autostart", "KILLAGENT", "/bye"]
+        subprocess.run(stop, stdin=quiet, stdout=quiet, check=True, timeout=world.LIMIT)
 
 
 class Printer(http.server.BaseHTTPRequestHandler):
@@ -112,3 +118,8 @@ def test_a_job_reaches_the_print_server(here: world.World, short: pathlib.Path) 
         server.shutdown()
         worker.join(peers.PATIENCE)
     assert Printer.jobs == [b"hello"]
+
+
+def test_a_home_of_its_own_has_a_directory_of_its_own() -> None:
+    """As `gpgconf --homedir /tmp/gm93a --list-dirs agent-socket` says it."""
+    assert services._gpg_name("/tmp/gm93a") == "kawc987wcfhyuewzedjiq47c"

@@ -46,12 +46,24 @@ def here() -> Iterator[world.World]:
         yield made
 
 
+# A namespace of one user shows what is root's as nobody's, and intent-run takes programs from root alone.
+NOBODYS_PROGRAMS = """
+from broker import programs
+programs.find = lambda name, search=(): f"/usr/bin/{name}"
+"""
+
+
+def machine(here: world.World, nodes: tuple[str, ...], *words: str) -> list[str]:
+    """The command line of intent-run on a machine that has these nodes."""
+    devices = [word for node in nodes for word in ("--dev-bind", "/dev/zero", node)]
+    found = here.argv(world.APP, *words, removed=NOBODYS_PROGRAMS if os.geteuid() else "")
+    return ["bwrap", "--bind", "/", "/", "--dev", "/dev", *devices, "--", *map(os.fsdecode, found)]
+
+
 def on_the_machine(here: world.World, *words: str) -> subprocess.CompletedProcess[bytes]:
     """intent-run on a machine that has all these nodes."""
-    nodes = [word for node in ALL for word in ("--dev-bind", "/dev/zero", node)]
-    machine = ["bwrap", "--bind", "/", "/", "--dev", "/dev", *nodes, "--"]
     return subprocess.run(
-        [*machine, *here.argv(world.APP, *words)],
+        machine(here, ALL, *words),
         env=here.environ,
         cwd=here.base,
         stdin=subprocess.DEVNULL,
@@ -90,9 +102,7 @@ def test_the_kernel_tells_of_them_when_they_are_granted(here: world.World, kind:
 def test_without_the_devices_the_grant_is_withheld(here: world.World) -> None:
     here.install(world.manifest(world.PYTHON, {"it": {"kind": "usb"}, "play": {"kind": "input"}}))
     here.decide()
-    bare = ["bwrap", "--bind", "/", "/", "--dev", "/dev", "--"]
-    done = subprocess.run(
-        [*bare, *here.argv(world.APP, OPENS)], env=here.environ, cwd=here.base, capture_output=True, check=False
-    )
+    bare = machine(here, (), OPENS)
+    done = subprocess.run(bare, env=here.environ, cwd=here.base, capture_output=True, check=False)
     assert json.loads(done.stdout) == []
     assert b"no game controller" in done.stderr and b"no USB devices" in done.stderr
