@@ -79,10 +79,10 @@ SWAP = """
 from broker import launch
 import os
 start = launch.execute
-def execute(sections, arguments):
+def execute(*words, **named):
     os.rename({old!r}, {old!r} + ".old")
     os.symlink({new!r}, {old!r})
-    return start(sections, arguments)
+    return start(*words, **named)
 launch.execute = execute
 """
 
@@ -202,7 +202,7 @@ def test_firejail_7154_the_brokers_places_are_nowhere_under_a_grant_of_the_home(
 from intents import sandbox
 from intents.kinds import path
 whole = lambda self, fact, host, because: (sandbox.Bind(source=fact.real, dest="/mnt", because=because),)
-path.Path._home = whole
+path.Path._children = whole
 """
     assert "/mnt/.local/state/intents/canary" in here.says(RESERVED, removed=removed)
 
