@@ -211,7 +211,7 @@ def _expected(box: sandbox.Sandbox, outside: Sequence[tuple[str, str]]) -> dict[
             case sandbox.Device():
                 above = [mode for place, mode in outside if paths.inside(mount.dest, place)]
                 found[mount.dest] = above[-1] if above else "rw"
-            case sandbox.File() | sandbox.LaunchSocket():
+            case sandbox.File() | sandbox.LaunchSocket() | sandbox.LaunchFile():
                 found[mount.dest] = "ro"
             case sandbox.Tmpfs():
                 found[mount.dest] = "ro" if mount.mask else "rw"

@@ -1,7 +1,7 @@
 """Sandbox to plan: bubblewrap's and xdg-dbus-proxy's arguments as bytes (SPEC §10; bwrap(1), xdg-dbus-proxy(1)).
 
 Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`` is literal, ``bN`` the descriptor of
-``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` this launch's socket NAME,
+``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` this launch's socket or file NAME,
 ``dPATH`` the caller's working directory as the app finds it, PATH where it does not. Of a companion also ``wPREFIX``,
 PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a descriptor that holds the next COUNT;
 in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, the system call filter of companions in hexadecimal.
@@ -99,6 +99,8 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, t
     names = {f"b{n}": f"<{source}>" for n, (source, _) in enumerate(built.binds)}
     names |= {f"f{n}": f"<{len(content)} bytes>" for n, content in enumerate(built.files)}
     names |= {"c": f"<{len(box.seccomp) // 8} instructions>"}
+    made = [op for op in box.mounts if isinstance(op, sandbox.LaunchFile)]
+    names |= {f"s{op.name}": f"<{op.name} file of this launch>" for op in made}
     groups = zip(built.owners, built.args, strict=True)
     rows = [(because, tuple(_shown(arg, names) for arg in group)) for because, group in groups]
     passed = [(op.because, ("--setenv", op.name, "<as at launch>")) for op in box.passed]
@@ -212,7 +214,7 @@ def _mount(op: sandbox.Mount, built: _Plan) -> list[str]:
             return [f"=--{op.kind}", f"={op.dest}"]
         case sandbox.Device():
             return ["=--dev-bind", f"={op.dest}", f"={op.dest}"]
-        case sandbox.LaunchSocket():
+        case sandbox.LaunchSocket() | sandbox.LaunchFile():
             return ["=--ro-bind", f"s{op.name}", f"={op.dest}"]
 
 

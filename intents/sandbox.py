@@ -106,6 +106,18 @@ class LaunchSocket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchFile:
+    """A file that a companion makes at launch, to be read."""
+
+    name: str
+    dest: str
+    because: str = BASE
+
+    def describe(self) -> str:
+        return f"{self.name} file of this launch at {self.dest}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """An object of the host's /dev that can be used as a device: a node, or a directory of nodes."""
 
@@ -116,7 +128,7 @@ class Device:
         return f"device {self.dest}"
 
 
-Mount = Bind | Tmpfs | Directory | Symlink | File | Special | LaunchSocket | Device
+Mount = Bind | Tmpfs | Directory | Symlink | File | Special | LaunchSocket | LaunchFile | Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

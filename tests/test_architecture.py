@@ -40,7 +40,8 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        "companions.x11_windows companions.pulse_filter companions.wayland_wire companions.confine",
+        "companions.x11_windows companions.x11_authority companions.pulse_filter companions.wayland_wire "
+        "companions.confine",
         "companions.wayland_registry companions.wayland_context",
         "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions probe shell_probe",
@@ -93,11 +94,12 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         _BARE_STDLIB,
         {
             "intents.errors",
-            *("broker.companions.pulse_filter", "broker.companions.x11_server"),
+            *("broker.companions.pulse_filter", "broker.companions.x11_server", "broker.companions.x11_authority"),
             *("broker.companions.wayland_context", "broker.companions.wayland_filter"),
         },
     ),
     "broker.companions.pulse_filter": ({"_socket", "os", "select"}, set()),
+    "broker.companions.x11_authority": ({"os", "select"}, set()),
     "broker.companions.confine": ({"ctypes", "os"}, set()),
     "broker.companions.wayland_wire": ({"sys"}, set()),
     "broker.companions.wayland_registry": ({"broker.companions.wayland_wire"}, set()),

@@ -149,6 +149,10 @@ def _main(module: str) -> "Callable[[list[bytes], bytes, int], int]":
         from broker.companions import wayland_filter
 
         return wayland_filter.main
+    if module == "x11_authority":
+        from broker.companions import x11_authority
+
+        return x11_authority.main
     raise LookupError(module)
 
 

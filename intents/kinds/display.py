@@ -209,8 +209,13 @@ def _x11(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
     ]
     if host.x11.authority:
         dest = f"/run/user/{host.account.uid}/Xauthority"
-        ops.append(sandbox.Bind(source=host.x11.authority, dest=dest, because=because))
-        ops.append(sandbox.Env(name="XAUTHORITY", value=dest, because=because))
+        # The file itself opens other displays as well, and names a machine that has another name inside.
+        words = (f"={host.x11.authority}", f"={host.x11.display}")
+        ops += [
+            sandbox.Companion(name="x11-authority", program="x11_authority", arguments=words, because=because),
+            sandbox.LaunchFile(name="x11-authority", dest=dest, because=because),
+            sandbox.Env(name="XAUTHORITY", value=dest, because=because),
+        ]
     return tuple(ops)
 
 

@@ -12,7 +12,7 @@ from tests.laws import test_compile as compiling
 from tests.model import mounts
 
 # Of these the model says only that something stands there.
-UNSAID = (sandbox.File, sandbox.Special, sandbox.LaunchSocket, sandbox.Device)
+UNSAID = (sandbox.File, sandbox.Special, sandbox.LaunchSocket, sandbox.LaunchFile, sandbox.Device)
 
 
 @generate.MANY

@@ -83,13 +83,6 @@ ALLOWED = (
         " prompt shows.",
     ),
     Allowed(
-        title="the whole authority file of X11, with `x11-host`",
-        what="path",
-        subject=r"\$XDG_RUNTIME_DIR/authority",
-        ours="read",
-        because="The real display is critical always; Flatpak takes the entries of other displays out.",
-    ),
-    Allowed(
         title="`/dev/udmabuf` and `/dev/kfd`, with `gpu`",
         what="path",
         subject=r"/dev/(udmabuf|kfd)",
