@@ -19,6 +19,7 @@ from broker.companions import wayland_wire as wire
 CONNECTIONS = 128  # of one app; more wait until one ends
 BACKLOG = 128  # as libwayland's
 CHUNK = 1 << 14  # bytes read at once
+TOLD = 200  # bytes of a reason; its names are the client's own
 AGAIN_MS = 50  # until a compositor that takes no connection now is asked again
 _RIGHTS = _socket.CMSG_SPACE(wire.DESCRIPTORS * 4)
 _READ = _socket.MSG_DONTWAIT | _socket.MSG_CMSG_CLOEXEC
@@ -134,7 +135,7 @@ class Connection:
     def _tell(self, error: registry.Refused) -> None:
         """Let the client know why, if it is not in the middle of another message."""
         if not self._events.waits and self._events.stream.between:
-            words = str(error).encode()
+            words = str(error).encode()[:TOLD]
             try:
                 self._client.send(wire.message(wire.DISPLAY, wire.ERROR, error.about, 0, words), _WRITE)
             except OSError:

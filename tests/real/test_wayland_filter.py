@@ -8,15 +8,15 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from broker import companions, launch
-from broker.companions import confine, wayland_filter
+from broker.companions import wayland_filter
 from broker.companions import wayland_wire as wire
 from intents import seccomp
-from tests.real import peers
+from tests.real import desktop, peers
 
 pytestmark = pytest.mark.real
 
@@ -29,9 +29,9 @@ LIMIT = 64 << 20  # bytes of memory that a filter never needs more of
 
 
 class Filter:
-    """A running filter, and the compositor's listening socket behind it."""
+    """A running filter, and the listening socket behind it of the compositor that a test plays, if it is not real."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, real: str = "") -> None:
         self.held = contextlib.ExitStack()
         self.compositor = self.held.enter_context(socket.socket(socket.AF_UNIX))
         self.compositor.bind(f"{directory}/compositor")
@@ -40,7 +40,8 @@ class Filter:
         self.path = f"{directory}/run/wayland"
         os.mkdir(f"{directory}/run")
         calls = seccomp.companion(os.uname().machine).hex().encode()
-        arguments = (b"swayland", b"=" + os.fsencode(f"{directory}/compositor"), b"=" + calls, b"=wl_shm", b"=wl_seat")
+        allowed = (b"=wl_shm", b"=wl_seat", b"=wl_compositor")
+        arguments = (b"swayland", os.fsencode(f"={real or f'{directory}/compositor'}"), b"=" + calls, *allowed)
         section = (b"wayland", b"wayland_filter", b"%d" % len(arguments), *arguments)
         pids, self.ready = companions.start(section, os.fsencode(f"{directory}/run"), launch._memory)
         (self.pid,) = pids
@@ -318,61 +319,29 @@ def test_without_a_compositor_a_client_is_turned_away(tmp_path: pathlib.Path) ->
     assert running.end() == 0
 
 
-def attempts(place: pathlib.Path) -> dict[str, Callable[[], object]]:
-    """What the user may do and a filter must not."""
+def trick(path: str) -> set[bytes]:
+    """The interfaces that a client sees who gives a registry the id of an object that it has just destroyed.
 
-    def connect() -> None:
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.connect(f"{place}/bus")
-
-    return {
-        "read a file": lambda: os.open("/etc/passwd", os.O_RDONLY),
-        "write a file": lambda: os.open(f"{place}/new", os.O_WRONLY | os.O_CREAT),
-        "see a file": lambda: os.stat(place),
-        "start a program": lambda: os.posix_spawn("/bin/true", ["true"], {}),
-        "make a process": os.fork,
-        "use the network": lambda: socket.socket(socket.AF_INET),
-        "talk to a bus": connect,
-        "stop a process": lambda: os.kill(os.getppid(), 0),
-    }
-
-
-def tried(place: pathlib.Path, how: Callable[[], object]) -> set[str]:
-    """What succeeds in a process after ``how()``."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        me, done = os.getpid(), []
-        try:
-            how()
-            for name, attempt in attempts(place).items():
-                try:
-                    attempt()
-                    done.append(name)
-                except OSError:
-                    pass
-                if os.getpid() != me:
-                    break
-            else:
-                os.write(writing, ",".join(["alive", *done]).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading) as said:
-        result = set(said.read().split(","))
-    os.waitpid(child, 0)
-    return result
+    The news of that object's end arrives when the registry is there already.
+    """
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.settimeout(peers.PATIENCE)
+        stream.connect(path)
+        stream.sendall(GET_REGISTRY + wire.message(wire.DISPLAY, wire.SYNC, 3))
+        said = [(opcode, body) for target, opcode, body in wire.answers(stream.recv, 3) if target == 2]
+        names = {wire.text(body, 4)[0]: wire.number(body, 0) for opcode, body in said if opcode == wire.GLOBAL}
+        compositor = wire.message(2, wire.BIND, names[b"wl_compositor"], b"wl_compositor", 1, 4)
+        surface, gone = wire.message(4, 0, 5), wire.message(5, 0)
+        again, done = wire.message(wire.DISPLAY, wire.GET_REGISTRY, 5), wire.message(wire.DISPLAY, wire.SYNC, 6)
+        stream.sendall(compositor + surface + gone + again + done)
+        said = [(opcode, body) for target, opcode, body in wire.answers(stream.recv, 6) if target == 5]
+    return {wire.text(body, 4)[0] for opcode, body in said if opcode == wire.GLOBAL}
 
 
-def test_it_gives_up_everything_but_the_compositors_socket(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "run").mkdir()
-    calls = seccomp.companion(os.uname().machine)
-    with peers.peer(tmp_path / "bus", peers.silent), peers.peer(tmp_path / "compositor", peers.silent) as compositor:
-
-        def confined() -> None:
-            inside = confine.confine(os.fsencode(compositor), os.fsencode(tmp_path / "run"), calls)
-            with socket.socket(socket.AF_UNIX) as stream:
-                stream.connect(inside)
-
-        assert tried(tmp_path, confined) == {"alive"}
-        assert tried(tmp_path, lambda: None) == {"alive", *attempts(tmp_path)}
+def test_no_trick_with_ids_shows_what_a_real_compositor_offers(tmp_path: pathlib.Path) -> None:
+    with desktop.desktop("sway") as session:
+        compositor = str(session.start_compositor("sway"))
+        assert b"zwlr_screencopy_manager_v1" in trick(compositor)
+        running = Filter(tmp_path, compositor)
+        assert trick(running.path) == {b"wl_shm", b"wl_seat", b"wl_compositor"}
+        assert running.end() == 0
