@@ -1,6 +1,7 @@
 """Real programs with a file on their command line, as a shell or a click starts them: they show it, play it, save it,
 and say nothing that they would not say without a sandbox (SPEC §9.7)."""
 
+import contextlib
 import math
 import os
 import pathlib
@@ -57,17 +58,22 @@ def stop(session: desktop.Desktop, app: str) -> None:
 
 def said_besides(session: desktop.Desktop, said: pathlib.Path, documents: pathlib.Path, *plain: str) -> list[str]:
     """The lines of a sandboxed program that the same one does not write when it is started without a sandbox."""
-    with (session.place / "plain").open("wb") as file:
+    usual = session.place / "plain"
+
+    def besides() -> list[str]:
+        known = PASSING.sub("", usual.read_text()).splitlines()
+        lines = PASSING.sub("", said.read_text()).splitlines()
+        if os.geteuid() == 0:  # its /proc is read-only, so that threads keep their names
+            lines = [line for line in lines if "pthread_setname error" not in line]
+        return [line for line in lines if line not in known and not line.startswith("intent-run: ")]
+
+    with usual.open("wb") as file:
         child = session.spawn(*plain, cwd=documents, stderr=file)
-    known = set(session.windows().values())
-    desktop.until(lambda: child.pid in set(session.windows().values()) - known, f"a window of {plain[0]}")
+    with contextlib.suppress(AssertionError):
+        desktop.until(lambda: not besides(), "the same lines")
     child.terminate()
     child.wait(desktop.PATIENCE)
-    usual = PASSING.sub("", (session.place / "plain").read_text()).splitlines()
-    lines = [line for line in PASSING.sub("", said.read_text()).splitlines() if not line.startswith("intent-run: ")]
-    if os.geteuid() == 0:  # its /proc is read-only, so that threads keep their names
-        lines = [line for line in lines if "pthread_setname error" not in line]
-    return [line for line in lines if line not in usual]
+    return besides()
 
 
 def document(page: bytes) -> bytes:

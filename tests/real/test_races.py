@@ -171,7 +171,7 @@ def test_the_crowd_is_asked_again_and_again_without_the_lock(
 ) -> None:
     monkeypatch.setattr(state, "_home", lambda _euid: str(here.home))
     monkeypatch.setattr(state, "lock", lambda *_, **__: contextlib.nullcontext())
-    monkeypatch.setattr(launch, "execute", lambda *_: 0)
+    monkeypatch.setattr(launch, "execute", lambda *_, **__: 0)
     asked_out, asked_in = os.pipe()
 
     def ask(_number: int) -> bytes:
