@@ -133,6 +133,7 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--talk-name=org.kde.StatusNotifierWatcher", "--own-name=org.kde.StatusNotifierItem-2-1"], TIGHTER, [TRAY]),
     (["--talk-name=ca.desrt.dconf"], TIGHTER, []),
     (["--talk-name=org.a11y.Bus", "--filesystem=xdg-run/at-spi"], TIGHTER, [{"kind": "accessibility"}]),
+    (["--talk-name=org.fcitx.Fcitx", "--talk-name=org.freedesktop.portal.IBus.*"], TIGHTER, [{"kind": "input-method"}]),
     (["--talk-name=org.freedesktop.Flatpak"], WARNED, []),
     (["--talk-name=org.freedesktop.*"], WARNED, []),
     (["--talk-name=nonsense"], WARNED, []),

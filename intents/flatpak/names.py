@@ -18,6 +18,7 @@ def _calls(name: str, said: str, *methods: str, signals: tuple[str, ...] = (), b
 
 
 _AWAKE = "the methods that keep the screen on, and no other"
+_TYPING = rows.tighter("contexts of typing, no settings", rows.ask("typing", "input-method"))
 _WALLET = rows.warned("it holds the passwords of every program: ask for `secrets`, which KWallet answers as well")
 
 # With `talk`, on the session bus. A name stands for its `.*` as well.
@@ -33,6 +34,10 @@ SESSION = {
     "org.kde.kwalletd6": _WALLET,
     "ca.desrt.dconf": rows.DCONF,
     "org.a11y.Bus": rows.READERS,
+    "org.fcitx.Fcitx": _TYPING,
+    "org.freedesktop.IBus": _TYPING,
+    "org.freedesktop.portal.Fcitx": _TYPING,
+    "org.freedesktop.portal.IBus": _TYPING,
     "org.freedesktop.FileManager1": _calls(
         "org.freedesktop.FileManager1", "its three methods, not all that is behind the name",
         "org.freedesktop.FileManager1.*@/org/freedesktop/FileManager1",
