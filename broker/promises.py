@@ -217,8 +217,10 @@ def _expected(box: sandbox.Sandbox, outside: Sequence[tuple[str, str]]) -> dict[
                 found[mount.dest] = "ro" if mount.mask else "rw"
             case sandbox.Special():
                 found[mount.dest] = "ro" if mount.read_only else "rw"
+            case sandbox.Directory() | sandbox.Symlink():
+                continue  # no mounts of their own
             case _:
-                continue
+                found[mount.dest] = "ro"
     return found
 
 

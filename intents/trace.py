@@ -12,6 +12,8 @@ from intents import base, bwrap, facts, kinds, model, paths, sandbox
 # Where an option stands: on bubblewrap's command line, on that of what runs beside the app, in the system call filter,
 # or in what the launch does around them.
 BUBBLEWRAP, COMPANION, FILTER, LAUNCH = "bubblewrap", "companion", "system-calls", "launch"
+# What the other parts show.
+_ELSEWHERE = sandbox.Mount | sandbox.Env | sandbox.Pass | sandbox.Allow | sandbox.BusRule | sandbox.Companion
 _LEAD = {BUBBLEWRAP: "", COMPANION: "beside it: ", FILTER: "system calls: ", LAUNCH: "at launch: "}
 
 
@@ -63,18 +65,13 @@ def _filter(box: sandbox.Sandbox) -> list[Option]:
 
 
 def _launch(box: sandbox.Sandbox) -> list[Option]:
-    done = [Option(part=LAUNCH, words=(made.describe(),), because=made.because) for made in box.make]
-    done += [Option(part=LAUNCH, words=(link.describe(),), because=link.because) for link in box.links]
-    if box.named:
-        done.append(Option(part=LAUNCH, words=(box.named.describe(),), because=box.named.because))
-    done += [Option(part=LAUNCH, words=(box.named.describe(),), because=box.named.because)] if box.named else []
-    # The network is an option of bubblewrap's; of the others, bubblewrap is only not told to make them new.
-    shared = (share for share in box.shares if share.namespace != "network")
-    done += [Option(part=LAUNCH, words=(share.describe(),), because=share.because) for share in shared]
+    """All else that is done: of the namespaces, bubblewrap has an option for the network alone."""
+    done = [op for op in box.ops if not isinstance(op, _ELSEWHERE) and op != box.share("network")]
+    found = [Option(part=LAUNCH, words=(op.describe(),), because=op.because) for op in done]
     if box.scoped:
         closed = "close abstract sockets and signals to the outside (Landlock)"
-        done.append(Option(part=LAUNCH, words=(closed,), because=box.shares[0].because))
-    return done
+        found.append(Option(part=LAUNCH, words=(closed,), because=box.shares[0].because))
+    return found
 
 
 def decision_data(decision: model.Decision) -> dict[str, object]:

@@ -67,9 +67,9 @@ def test_each_operation_stands_under_whoever_it_is_there_for(case: compiling.Cas
     for rule in box.bus_rules:
         assert (rule.because, [f"--{rule.verb}={rule.rule}"]) in beside
     launch = rows(told, trace.LAUNCH)
-    named = (box.named,) if box.named else ()
-    for op in (*box.make, *box.links, *named, *(share for share in box.shares if share.namespace != "network")):
-        assert (op.because, [op.describe()]) in launch
+    elsewhere = (*box.mounts, *box.env, *box.passed, *box.allows, *box.bus_rules, *box.companions)
+    for op in box.ops:
+        assert op in elsewhere or op == box.share("network") or (op.because, [op.describe()]) in launch, op
     network = box.share("network")
     assert [group for group, words in options if words == ["--share-net"]] == ([network.because] if network else [])
 
