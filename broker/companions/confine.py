@@ -16,8 +16,9 @@ _NO_NEW_PRIVS, _SECCOMP = 38, 22  # prctl(2)
 def confine(socket: bytes, directory: bytes, calls: bytes) -> bytes:
     """Leave everything but one socket; the path by which it is connected to from now on.
 
-    directory: where to mount for a moment; calls: a seccomp program. Where the kernel grants this user no namespaces,
-    the socket keeps its path and the program alone stands in the way. Raises OSError when that cannot be loaded.
+    directory: where to mount for a moment; calls: a seccomp program. Where the kernel gives this user no namespaces,
+    the socket keeps its path and the program alone stands in the way: other sockets could still be connected to. Raises
+    OSError when the program cannot be loaded.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
