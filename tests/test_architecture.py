@@ -40,9 +40,8 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        "companions.x11_windows companions.x11_authority companions.pulse_filter companions.wayland_wire "
-        "companions.confine",
-        "companions.wayland_registry companions.wayland_context",
+        "companions.x11_windows companions.x11_authority companions.wayland_wire companions.confine",
+        "companions.wayland_registry companions.wayland_context companions.pulse_filter",
         "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions probe shell_probe",
         "relay named",
@@ -98,7 +97,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
             *("broker.companions.wayland_context", "broker.companions.wayland_filter"),
         },
     ),
-    "broker.companions.pulse_filter": ({"_socket", "os", "select"}, set()),
+    "broker.companions.pulse_filter": ({"_socket", "os", "select"}, {"broker.companions.confine"}),
     "broker.companions.x11_authority": ({"os", "select"}, set()),
     "broker.companions.confine": ({"ctypes", "os"}, set()),
     "broker.companions.wayland_wire": ({"sys"}, set()),

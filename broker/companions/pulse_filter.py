@@ -207,13 +207,16 @@ class Pair:
 
 
 def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
-    """Arguments: the socket to make, the server's, and the words of the intent."""
-    made, server, *words = arguments
+    """Arguments: the socket to make, the server's, system calls that will do, and the words of the intent."""
+    made, server, calls, *words = arguments
     listener = _unix()
     listener.bind(made)
     listener.listen(CONNECTIONS)
     os.write(ready, b".")
-    serve(listener, server, frozenset(words), ready)
+    from broker.companions import confine  # ctypes is most of what starting costs, and now nobody waits for it
+
+    inside = confine.confine(server, directory, bytes.fromhex(calls.decode()))
+    serve(listener, inside, frozenset(words), ready)
     return 0
 
 
