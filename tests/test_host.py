@@ -354,7 +354,7 @@ def test_a_record_tells_nothing_about_the_user(home: pathlib.Path, monkeypatch: 
     assert dict(seen.directories)["xdg-documents"] == "/home/user/Documents"
     assert "/home/user/.local/state/intents" in seen.reserved
     assert seen.runtime_dir == "/run/user/1000"
-    assert facts.from_json(facts.to_json(seen)) == seen  # what has come to be known since has its default
+    assert facts.to_json(seen) == text
 
 
 RECORDED = sorted((pathlib.Path(__file__).parent / "hosts").glob("*.json"))
@@ -364,7 +364,7 @@ RECORDED = sorted((pathlib.Path(__file__).parent / "hosts").glob("*.json"))
 def test_recorded_machines_are_readable_and_nameless(file: pathlib.Path) -> None:
     text = file.read_text("utf-8")
     seen = facts.from_json(text)
-    assert facts.to_json(seen) == text
+    assert facts.from_json(facts.to_json(seen)) == seen  # what has come to be known since has its default
     assert seen.account.user == "user"
     assert json.loads(text)["account"]["uid"] == 1000
 
