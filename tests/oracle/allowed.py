@@ -75,6 +75,22 @@ ALLOWED = (
         because="Unsetting is about how a program behaves; these variables tell nothing secret.",
     ),
     Allowed(
+        title="the user's themes, terminals, settings of fonts and toolkits, and fonts and icons at their old places",
+        what="path",
+        subject=r"~/(\.fonts|\.icons|\.themes|\.terminfo|\.local/share/themes|\.config/fontconfig"
+        r"|\.config/gtk-[34]\.0/(settings\.ini|gtk\.css))",
+        ours="read",
+        because="To be read, by apps with windows: a program that is unreadable in a sandbox is used without one"
+        " (SPEC §9.2.3). Flatpak shows fonts and icons, and has themes installed once more.",
+    ),
+    Allowed(
+        title="with all of ~/.var/app, files in the app's own part of it",
+        what="path",
+        subject=r"~/\.var/app/org\.example\.App/.*",
+        ours="write",
+        because="Flatpak mounts other grants over some of them.",
+    ),
+    Allowed(
         title="a directory of videos that user-dirs.dirs does not name",
         what="path",
         subject=r"~/Videos(/.*)?",

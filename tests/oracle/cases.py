@@ -88,7 +88,7 @@ _TOGETHER = """
     --filesystem=/srv --filesystem=/srv/data:ro
     --filesystem=home --persist=.thing
     --filesystem=host --filesystem=xdg-config/foo:ro
-    --filesystem=host --filesystem=~/.var/app --filesystem=xdg-data/flatpak:ro
+    --filesystem=host --filesystem=~/.var/app --filesystem=/var:ro
     --filesystem=~/.var/app --filesystem=xdg-data/foo:ro
     --filesystem=~/Projects --filesystem=~/Projects/deep:ro
     --filesystem=~/Projects:ro --filesystem=~/Projects/deep

@@ -43,10 +43,12 @@ def _without(*words: str) -> Edit:
     return _words(cut)
 
 
-def _writable(before: list[str]) -> list[str]:
-    """The last read-only mount by descriptor, which is that of the grant, made writable."""
-    at = len(before) - 1 - before[::-1].index("--ro-bind-fd")
-    return [*before[:at], "--bind-fd", *before[at + 1 :]]
+def _writable(records: ours.Records, scene: scenery.Scenery) -> ours.Records:
+    """The mount that a grant to read gives, made one to write."""
+    words, leads = list(records.sandbox.words), records.sandbox.leads
+    (source,) = (number for number, path in leads.items() if path == f"{scene.world.home}/Projects")
+    words[words.index(source) - 1] = "--bind-fd"
+    return replace(records, sandbox=replace(records.sandbox, words=tuple(words)))
 
 
 def _rule(bus: str, rule: str) -> Edit:
@@ -82,7 +84,7 @@ PLANTS = {
     ),
     "a change": Plant(
         tokens=("--filesystem=~/Projects:ro",),
-        edit=_words(_writable),
+        edit=_writable,
         found="path ~/Projects: write, not read",
     ),
     "what Flatpak hides": Plant(

@@ -24,9 +24,13 @@ DIRECTORIES = (
     "Desktop", "Documents", "Downloads", "Music", "Pictures", "Public", "Templates", "Videos", "Documents/sub",
     "Projects/deep/down", ".ssh", ".gnupg", ".mozilla", ".cache/foo", ".config/foo", ".config/autostart",
     ".config/fontconfig", ".local/share/foo", ".local/share/applications", ".local/bin", ".var/app/org.other.App",
-    "real", ".config/gtk-3.0", ".local/share/flatpak", ".local/state/foo", ".themes", ".steam",
+    "real", ".config/gtk-3.0", ".local/share/flatpak", ".local/state/foo", ".themes", ".steam", ".fonts", ".icons",
+    ".local/share/fonts", ".local/share/icons", ".local/share/themes", ".terminfo",
 )  # fmt: skip
-FILES = (".ssh/id_ed25519", ".bashrc", ".profile", ".config/kdeglobals", "secret.txt", "Documents/letter.txt")
+FILES = (
+    ".ssh/id_ed25519", ".bashrc", ".profile", ".config/kdeglobals", "secret.txt", "Documents/letter.txt",
+    ".config/gtk-3.0/settings.ini", ".config/gtk-3.0/bookmarks",
+)  # fmt: skip
 LINKS = {"link": "real", "etc-link": "/etc", ".config/linked": "../real"}
 USER_DIRS = "".join(
     f'XDG_{name}_DIR="$HOME/{where}"\n'
