@@ -113,7 +113,7 @@ _CHMOD = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # call -> whi
 
 # What a companion needs that only moves bytes and descriptors between Unix sockets; the rest is the interpreter's own.
 _COMPANION = """
-    accept4 connect getsockname getsockopt poll ppoll recvmsg sendmsg sendto close
+    accept4 connect getsockname getsockopt poll ppoll recvmsg recvfrom sendmsg sendto close
     read write brk mmap munmap mremap madvise futex clock_gettime
     rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall getpid gettid exit exit_group
 """

@@ -16,6 +16,7 @@ CONNECTIONS = 32  # at a time
 BACKLOG = 1 << 20  # bytes that wait for a reader until no more are taken from the writer
 MAX_PACKET = 1 << 20  # a server takes 16 MiB, for samples; a packet with an icon in it has some KiB
 MAX_SOUND = 1 << 24
+_NOW = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL  # a client that has gone must not end the sound of the others
 
 HEADER = 20
 CONTROL = 0xFFFFFFFF  # the channel of packets; the others carry sound
@@ -178,7 +179,7 @@ class Pair:
         if events & select.POLLOUT:
             self._send(at)
         if events & select.POLLIN:
-            data = self._ends[at].recv(1 << 16)  # and not a descriptor that may come along
+            data = self._ends[at].recv(1 << 16, _NOW)  # and not a descriptor that may come along
             if not data:
                 self._send(1 - at)
                 raise Refused
@@ -189,7 +190,7 @@ class Pair:
 
     def _send(self, at: int) -> None:
         waiting = self._waiting[at]
-        del waiting[: self._ends[at].send(waiting)]
+        del waiting[: self._ends[at].send(waiting, _NOW)]
 
     def _pass(self, at: int, is_packet: bool, piece: bytes) -> None:
         back, forth = self._waiting if at == 0 else self._waiting[::-1]
@@ -252,8 +253,6 @@ def _accept(listener: _socket.socket, server: bytes, words: "frozenset[bytes]", 
     except OSError:
         return
     upstream = _unix()
-    client.setblocking(False)
-    upstream.setblocking(False)
     try:
         if len(pairs) >= 2 * CONNECTIONS:
             raise OSError
@@ -267,4 +266,4 @@ def _accept(listener: _socket.socket, server: bytes, words: "frozenset[bytes]", 
 
 
 def _unix() -> _socket.socket:
-    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)

@@ -42,7 +42,7 @@ class Audio(scopes.Words):
         if not server:
             raise errors.HostError("no-service", "no sound server answers here")
         runtime = f"/run/user/{host.account.uid}/pulse"
-        words = ("spulse", f"={server}", "c", *(f"={word}" for word in self.words))
+        words = ("spulse", f"={server}", "k", *(f"={word}" for word in self.words))
         return (
             sandbox.Companion(name="pulse", program="pulse_filter", arguments=words, because=because),
             sandbox.LaunchSocket(name="pulse", dest=f"{runtime}/native", because=because),
