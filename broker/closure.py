@@ -64,16 +64,18 @@ class _Object:
 
 
 def look(program: str, extras: Sequence[str], machine: str, area: Area, see: See) -> facts.Closure:
-    """The files that ``program`` needs, and ``extras``: names of libraries that it opens later, paths of other files.
+    """The files that ``program`` needs, and ``extras``: names of libraries that it opens later, and paths of libraries,
+    programs and other files.
 
     machine: as ``uname -m`` says. Nothing outside ``area`` is among them but the program itself; what was found there
     instead is told. An extra that is not there is left out.
     """
     walk = _Walk(machine, area, see)
-    walk.program(program, [name for name in extras if "/" not in name])
-    for extra in extras:
-        if "/" in extra and walk.file(extra) is not None:
-            walk.program(extra, ())
+    named = {extra: walk.file(extra) for extra in extras if "/" in extra}
+    walk.program(program, [extra for extra in extras if extra not in named or _is_library(named[extra])], asked=True)
+    for found in named.values():
+        if found is not None and not _is_library(found):
+            walk.extra(found)
     entries = (
         facts.Entry(path=path, kind="link" if target else "file", target=target)
         for path, target in sorted(walk.entries.items())
@@ -92,21 +94,34 @@ class _Walk:
     entries: dict[str, str] = field(default_factory=dict)  # path -> text of the link, empty for a file
     outside: dict[str, None] = field(default_factory=dict)
     lacks: dict[tuple[str, str], str] = field(default_factory=dict)
+    _programs: set[str] = field(default_factory=set)
     _files: dict[str, _File | None] = field(default_factory=dict)
     _links: dict[str, str] = field(default_factory=dict)
     _cache: dict[str, list[tuple[str, bool]]] | None = None
 
-    def program(self, path: str, names: Sequence[str]) -> None:
-        """Add a program, what interprets it, and all that needs; ``names``: libraries that it opens later."""
-        first = not self.entries
+    def extra(self, found: _File) -> None:
+        """Add a file by its path; if it is a program, with what that needs."""
+        if found.elf is not None or linker.script(found.first):
+            self.program(found.path, ())
+        elif not self.show(found):
+            self.outside[found.real] = None
+
+    def program(self, path: str, names: Sequence[str], *, asked: bool = False) -> None:
+        """Add a program, what interprets it, and all that needs.
+
+        names: libraries that it opens later; asked: it is the app's own, which may lie anywhere.
+        """
+        if path in self._programs:  # a script can name itself
+            return
+        self._programs.add(path)
         for _ in range(MAX_SCRIPTS):
             found = self.file(path)
             if found is None:
                 break
-            if not self.show(found, asked=first):
+            if not self.show(found, asked=asked):
                 self.outside[found.real] = None
                 return
-            first = False
+            asked = False
             if found.elf is not None:
                 self._libraries(found, found.elf, names)
                 return
@@ -332,6 +347,11 @@ class _Search:
         above = directory.rstrip("/")
         yield from ((f"{above}/{level}/{name}", True) for level in self._levels)
         yield f"{above}/{name}", False
+
+
+def _is_library(found: _File | None) -> bool:
+    """Whether it is something that a program opens: it names libraries and no linker to find them."""
+    return found is not None and found.elf is not None and not found.elf.interpreter and bool(found.elf.needed)
 
 
 def _elf(handle: int) -> elf.Elf | None:

@@ -14,6 +14,7 @@ from tests.conftest import must_work
 from tests.model import objects
 
 LD = "/lib64/ld-linux-x86-64.so.2"
+DAMAGED = int(os.environ.get("INTENTS_FUZZ") or 20_000) // 100
 ORACLE = 60  # programs of this machine that are compared with its own linker
 
 
@@ -162,6 +163,8 @@ def test_env_leads_to_the_program_it_starts(tree: Tree, monkeypatch: pytest.Monk
         found = tree.look(tree.put("shown/bin/script", f"#!{env} {line}\n".encode()))
         assert {"shown/bin/env", "shown/bin/perl"} <= set(tree.names(found))
         assert line == named or ("file", f"{tree.shown}/first/perl") in tree.taken  # what comes there later is another
+    endless = tree.put("shown/bin/loop", f"#!{env} loop\n".encode())
+    assert "shown/bin/loop" in tree.names(tree.look(endless))
     for line in ("nowhere", "-S 'open", "-S A=1"):
         found = tree.look(tree.put("shown/bin/script", f"#!{env} {line}\n".encode()))
         assert "shown/bin/perl" not in tree.names(found)
@@ -172,11 +175,22 @@ def test_extras_are_libraries_by_name_and_files_by_path(tree: Tree) -> None:
     tree.put("shown/lib/libdeep.so", objects.build())
     tool = tree.program(name="shown/bin/tool")
     program = tree.program(names={objects.RUNPATH: f"{tree.shown}/lib"})
-    found = tree.look(program, "libplugin.so", "libnowhere.so", tool, f"{tree.shown}/gone")
-    assert tree.names(found) == [
+    expected = [
         "shown/bin/app", "shown/bin/tool", "shown/ld-linux.so.2", "shown/lib/libdeep.so", "shown/lib/libplugin.so",
     ]  # fmt: skip
-    assert not found.lacks
+    for library in ("libplugin.so", f"{tree.shown}/lib/libplugin.so"):
+        found = tree.look(program, library, "libnowhere.so", tool, f"{tree.shown}/gone")
+        assert (tree.names(found), found.lacks) == (expected, ())
+    data, elsewhere = tree.put("shown/data", b"words"), tree.put("other/data", b"words")
+    found = tree.look(program, data, elsewhere, str(tree.shown))
+    assert tree.names(found) == ["shown/bin/app", "shown/data", "shown/ld-linux.so.2"]
+    assert (found.outside, found.lacks) == ((elsewhere,), ())
+
+
+def test_nothing_but_the_program_may_lie_anywhere_whatever_becomes_of_the_program(tree: Tree) -> None:
+    other = tree.program(name="other/tool")
+    for program in (f"{tree.shown}/gone", tree.put("shown/text", b"words")):
+        assert not [name for name in tree.names(tree.look(program, other)) if name.startswith("other")]
 
 
 def test_a_static_program_needs_nothing(tree: Tree) -> None:
@@ -201,6 +215,25 @@ def test_hostile_files_end_soon(tree: Tree) -> None:
     assert not tree.look(tree.program(ring[0], names={objects.RUNPATH: f"{tree.shown}/lib"})).lacks
     tree.link("shown/lib/libloop.so", "libloop.so")
     assert tree.look(tree.program(f"{tree.shown}/lib/libloop.so")).lacks
+
+
+def test_a_damaged_program_is_looked_at_like_any_other(tree: Tree) -> None:
+    """Bytes of a real program changed at random where the linker reads: a closure of the system's files, or a lack."""
+    must_work(os.path.exists("/bin/ls"), "ls")
+    chance, honest = random.Random(3), pathlib.Path("/bin/ls").read_bytes()
+    at = honest.index(b"libc.so.6\0")
+    ends: set[bool] = set()
+    area = closure.Area(shown=("/usr/lib", "/usr/lib64", "/lib", "/lib64"), hidden=())
+    for _ in range(DAMAGED):
+        data = bytearray(honest)
+        for _ in range(chance.randint(1, 6)):
+            spot = chance.choice((chance.randrange(0x400), at + chance.randrange(-64, 64), chance.randrange(len(data))))
+            data[spot] = chance.choice((0, 0x2F, 0x24, 0xFF, chance.randrange(256)))
+        program = tree.put("other/ls", bytes(data))
+        found = closure.look(program, (), os.uname().machine, area, lambda _kind, _subject: None)
+        ends.add(bool(found.lacks))
+        assert all(area.holds(entry.path) or entry.path == program for entry in found.entries)
+    assert ends == {True, False}
 
 
 @pytest.mark.parametrize("change", ["upgrade", "earlier", "link", "interpreter", "directory"])
