@@ -82,8 +82,8 @@ def test_the_calculator_calculates_in_a_window_of_its_server(sway: desktop.Deskt
     sway.settled(ENTRY)
 
     def shown(sum_: str) -> bytes:
-        sway.run("/usr/bin/wtype", "-s", "500", "-k", "Escape")
-        sway.type(sum_ + "\n")
+        # Each wtype is another keyboard, for which the server starts a compiler: one, and time to do so.
+        sway.run("/usr/bin/wtype", "-s", "2000", "-k", "Escape", "-s", "300", "-d", "50", sum_ + "\n")
         return sway.settled(ENTRY)
 
     result = shown("12*12")
