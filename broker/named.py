@@ -33,7 +33,7 @@ _COVERED = "the app has something of its own in its place"
 _PLANTED = "on the way is a link that the app or somebody else may have made"
 _HIDDEN = "it is a link to a hidden file or one of the system; name that file itself"
 _MANY = f"at most {LIMIT} files are given at once"
-_OURS = "intents itself is run from it"
+_OURS = "intents itself, or what the app starts with, is run from it"
 _STARTS = "it may decide which programs run; to allow that, use `intent-run --write`"
 
 

@@ -6,10 +6,9 @@ is older than the arguments of the launches that use it.
 
 from intents import catalogue, facts, model, paths, sandbox
 
-# Everybody can write there, so that there only the user's own files are given; other programs keep what is handed to
-# an app there. Of the running system's directories it holds no more than media that are mounted by hand.
+# Everybody can write there, so that there only the user's own files are given: other programs keep what they hand to an
+# app there.
 _SHARED = ("/tmp", "/var/tmp")
-_MEDIA = "/run/media"
 
 
 def files(app: model.App, host: facts.HostFacts) -> sandbox.NamedFiles | None:
@@ -21,7 +20,8 @@ def _rules(host: facts.HostFacts) -> tuple[tuple[str, str], ...]:
     """(word, beginning of a path) pairs; of two words about the same thing the longer beginning counts.
 
     ``closed``: nothing is given, but what is ``open``; ``own``: only what belongs to the user; ``kept``: nothing to be
-    changed; ``guarded``: to be changed only when the user says so, but what is ``free``.
+    changed, as this program or a ``strict`` app is made from it; ``guarded``: to be changed only when the user says so,
+    but what is ``free``.
     """
     home = host.account.home
     closed = [*(root for root in paths.REFUSED_ROOTS if root not in _SHARED), *host.reserved, *host.kernel]
@@ -29,6 +29,9 @@ def _rules(host: facts.HostFacts) -> tuple[tuple[str, str], ...]:
     guarded = [root for root in catalogue.PROGRAMS if root != home]
     guarded += [host.directory("xdg-config") or f"{home}/.config"]
     guarded += [f"{home}/{name}" for name in catalogue.WRITE if not name.startswith(".")]
-    said = {"closed": closed, "open": [_MEDIA], "own": _SHARED, "kept": host.code, "guarded": guarded, "free": [home]}
+    media = host.directory(paths.REMOVABLE)  # may lie below /run
+    kept = [*host.code, *(entry.path for entry in (host.closure.entries if host.closure else ()))]
+    said = {"closed": closed, "open": [media] if media else [], "own": _SHARED, "kept": kept}
+    said |= {"guarded": guarded, "free": [home]}
     rules = [(word, f"{each}/") for word, places in said.items() for each in dict.fromkeys(places)]
     return (*rules, ("guarded", f"{home}/."))  # all that is hidden says how programs start, or may

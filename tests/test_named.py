@@ -1,5 +1,6 @@
 """Files on the command line: whatever the arguments, those very files are given and nothing else (SPEC §9.7)."""
 
+import dataclasses
 import os
 import pathlib
 import stat
@@ -15,8 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker import launch, named
+from intents import facts, model
+from intents import named as rules
 from tests.laws import generate
 from tests.real import world
+from tests.test_compile import host
 
 MAKES = {b"=--dir": 1, b"=--perms": 1, b"=--ro-bind-fd": 2, b"=--bind-fd": 2}
 
@@ -189,6 +193,22 @@ def test_intents_itself_is_never_given_to_be_changed(home: Home) -> None:
     found = home.give(path, wanted="write")
     assert found.binds[path] == (path, False)
     assert any("run from it" in line for line in found.said)
+
+
+def test_the_rules_follow_the_machine() -> None:
+    """Media that are plugged in may be given although they lie below /run; no app changes what its closure is."""
+    seen = host(code=("/opt/intents",))
+    moved = (*(pair for pair in seen.directories if pair[0] != "removable"), ("removable", "/run/media/user"))
+    needed = facts.Closure(entries=(facts.Entry(path="/lib/libapp.so.1", kind="file"),))
+    app = model.App(
+        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
+        aliases=(), packages=(), files="write",
+    )  # fmt: skip
+    found = rules.files(app, dataclasses.replace(seen, directories=moved, closure=needed))
+    assert found is not None and found.access == "write"
+    assert {("closed", "/run/"), ("open", "/run/media/user/"), ("own", "/tmp/")} <= {*found.rules}
+    assert {path for word, path in found.rules if word == "kept"} == {"/opt/intents/", "/lib/libapp.so.1/"}
+    assert rules.files(dataclasses.replace(app, files=""), seen) is None
 
 
 def test_uris_are_read_and_written(home: Home) -> None:
