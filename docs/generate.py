@@ -102,7 +102,8 @@ for the same machine. Both command lines are reduced to what they give: which of
 (to read, to write, as a device); namespaces; bus rules; names of variables; and what the filter says of each system
 call. Ours must lie within Flatpak's (`tests/real/test_flatpak_oracle.py`, with 300 sets; all that Flathub ever asked
 for: `python -m tests.oracle --sets 9999`), but for these differences. Devices are stand-ins: not run on hardware.
-
+"""
+PROBED = """\
 And the same probe is run inside both, for twelve sets (`tests/real/test_flatpak_probe.py`): it reaches nothing with us
 that it does not reach with Flatpak. Without any permission it reaches with Flatpak alone: secrets in the environment,
 the machine's id, the resolver's configuration, `/sys`, a session bus, the machine's name, io_uring.
@@ -136,6 +137,7 @@ def comparison_page() -> str:
     lines += ["", "## Checked against Flatpak", "", CHECKED.format(singles=len(cases.singles()) - 1)]
     lines += ["| we give, and Flatpak does not | because |", "|---|---|"]
     lines += [f"| {entry.title} | {entry.because} |" for entry in allowed.ALLOWED]
+    lines += ["", PROBED.rstrip()]
     return "\n".join([*lines, ""])
 
 

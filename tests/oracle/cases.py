@@ -43,7 +43,7 @@ _SINGLE = """
     --socket=ssh-auth --socket=pcsc --socket=cups --socket=gpg-agent
     --device=dri --device=kvm --device=shm --device=all --device=input --device=usb
     --allow=devel --allow=multiarch --allow=bluetooth --allow=canbus --allow=per-app-dev-shm
-    --env=COLOUR=blue --unset-env=LANG --persist=.thing --persist=.
+    --add-policy=example.key=value --env=COLOUR=blue --unset-env=LANG --persist=.thing --persist=.
     --talk-name=org.freedesktop.Notifications --talk-name=org.freedesktop.secrets --talk-name=org.gnome.keyring.*
     --talk-name=org.kde.StatusNotifierWatcher --talk-name=org.freedesktop.FileManager1 --talk-name=ca.desrt.dconf
     --talk-name=org.freedesktop.ScreenSaver --talk-name=org.gnome.SessionManager --talk-name=org.example.Other

@@ -149,9 +149,11 @@ def _display(stack: contextlib.ExitStack) -> int:
     """The number of an X11 display that nobody else has, at whose socket somebody listens."""
     where = pathlib.Path("/tmp/.X11-unix")
     where.mkdir(mode=0o1777, exist_ok=True)
-    number = next(number for number in range(200, 2000) if not (where / f"X{number}").exists())
-    _listen(stack, where / f"X{number}")
-    return number
+    for number in range(200, 2000):
+        with contextlib.suppress(OSError):
+            _listen(stack, where / f"X{number}")
+            return number
+    raise LookupError("every display is taken")
 
 
 def _listen(stack: contextlib.ExitStack, path: pathlib.Path) -> None:
