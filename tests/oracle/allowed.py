@@ -65,7 +65,7 @@ ALLOWED = (
     Allowed(
         title="variables that tell toolkits where they are",
         what="variable",
-        subject=r"GSETTINGS_BACKEND|GTK_A11Y|NO_AT_BRIDGE|XDG_SESSION_TYPE",
+        subject=r"GSETTINGS_BACKEND|GTK_A11Y|NO_AT_BRIDGE|XDG_SESSION_TYPE|IBUS_USE_PORTAL",
         because="Their values are ours, not those of the environment.",
     ),
     Allowed(
@@ -124,6 +124,13 @@ ALLOWED = (
         what="bus",
         subject=r"session (call|broadcast) org\.kde\.StatusNotifierWatcher=.*@/StatusNotifierWatcher",
         because="The name of an icon is good for nothing else.",
+    ),
+    Allowed(
+        title="signals of both IBus and Fcitx to the app's own input, for a permission to use one of them",
+        what="bus",
+        subject=r"session broadcast org\.freedesktop\.portal\.(IBus|Fcitx)=org\.[\w.]+\.InputContext.*@/.*/\*",
+        because="`input-method` is whichever is there; Flatpak lets every app call both, and hear what is sent to it"
+        " alone.",
     ),
     Allowed(
         title="names below a media player's own",

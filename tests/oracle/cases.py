@@ -49,6 +49,7 @@ _SINGLE = """
     --talk-name=org.freedesktop.ScreenSaver --talk-name=org.gnome.SessionManager --talk-name=org.example.Other
     --talk-name=org.gnome.SettingsDaemon.MediaKeys --talk-name=com.canonical.AppMenu.Registrar
     --talk-name=org.freedesktop.PowerManagement --talk-name=org.freedesktop.Flatpak --talk-name=org.freedesktop.systemd1
+    --talk-name=org.freedesktop.portal.Fcitx --talk-name=org.freedesktop.portal.IBus --talk-name=org.freedesktop.IBus
     --talk-name=org.freedesktop.portal.Desktop --talk-name=org.kde.kwalletd5 --talk-name=org.a11y.Bus
     --talk-name=org.example.Other.* --own-name=org.example.App --own-name=org.example.App.* --own-name=org.example.Else
     --own-name=org.mpris.MediaPlayer2.player --own-name=org.mpris.MediaPlayer2.player.*
