@@ -34,6 +34,10 @@ class Area:
         inside = any(paths.inside(path, root) for root in self.shown)
         return inside and not any(paths.inside(path, root) for root in self.hidden)
 
+    def holds_all(self, directory: str) -> bool:
+        """Whether a directory lies in it with all that is in the directory."""
+        return self.holds(directory) and not any(paths.inside(root, directory) for root in self.hidden)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
@@ -65,7 +69,7 @@ class _Object:
 
 def look(program: str, extras: Sequence[str], machine: str, area: Area, see: See) -> facts.Closure:
     """The files that ``program`` needs, and ``extras``: names of libraries that it opens later, and paths of libraries,
-    programs and other files.
+    programs, other files and directories.
 
     machine: as ``uname -m`` says. Nothing outside ``area`` is among them but the program itself; what was found there
     instead is told. An extra that is not there is left out.
@@ -73,11 +77,14 @@ def look(program: str, extras: Sequence[str], machine: str, area: Area, see: See
     walk = _Walk(machine, area, see)
     named = {extra: walk.file(extra) for extra in extras if "/" in extra}
     walk.program(program, [extra for extra in extras if extra not in named or _is_library(named[extra])], asked=True)
-    for found in named.values():
-        if found is not None and not _is_library(found):
+    for extra, found in named.items():
+        if found is None:
+            walk.directory(extra)
+        elif not _is_library(found):
             walk.extra(found)
+    kinds = dict.fromkeys(walk.directories, "dir")
     entries = (
-        facts.Entry(path=path, kind="link" if target else "file", target=target)
+        facts.Entry(path=path, kind="link" if target else kinds.get(path, "file"), target=target)
         for path, target in sorted(walk.entries.items())
     )
     lacks = (facts.Lack(name=name, of=needer, why=why) for (name, needer), why in walk.lacks.items())
@@ -91,7 +98,8 @@ class _Walk:
     machine: str
     area: Area
     see: See
-    entries: dict[str, str] = field(default_factory=dict)  # path -> text of the link, empty for a file
+    entries: dict[str, str] = field(default_factory=dict)  # path -> text of the link, empty for anything else
+    directories: set[str] = field(default_factory=set)  # those of the entries that are shown whole
     outside: dict[str, None] = field(default_factory=dict)
     lacks: dict[tuple[str, str], str] = field(default_factory=dict)
     _programs: set[str] = field(default_factory=set)
@@ -105,6 +113,21 @@ class _Walk:
             self.program(found.path, ())
         elif not self.show(found):
             self.outside[found.real] = None
+
+    def directory(self, path: str) -> None:
+        """Add a directory with all that is in it; nothing where there is none."""
+        self.see("node", path)
+        try:
+            real, links = self._trace(path)
+            if not stat.S_ISDIR(os.lstat(real).st_mode):
+                return
+        except OSError:
+            return
+        if not self.area.holds_all(real) or not all(self.area.holds(at) for at, _ in links):
+            self.outside[real] = None
+            return
+        self.entries |= {real: "", **dict(links)}
+        self.directories.add(real)
 
     def program(self, path: str, names: Sequence[str], *, asked: bool = False) -> None:
         """Add a program, what interprets it, and all that needs.

@@ -42,9 +42,15 @@ def ops(vetted: model.Vetted, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
 def _named(app: model.App, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
     """What ``strict`` shows of the host: the program with what it needs, or with the system's libraries."""
     libraries = _entries(host.libraries) if app.libraries == SYSTEM else ()
-    roots = [op.dest for op in libraries if isinstance(op, sandbox.Bind)]
     needed = host.closure.entries if host.closure else ()
-    alone = [entry for entry in needed if not any(paths.inside(entry.path, root) for root in roots)]
+    roots = [op.dest for op in libraries if isinstance(op, sandbox.Bind)]
+    whole = [entry.path for entry in needed if entry.kind == "dir"]
+    alone = [
+        entry
+        for entry in needed
+        if not any(paths.inside(entry.path, root) for root in roots)
+        and not any(paths.inside(entry.path, top) and entry.path != top for top in whole)
+    ]
     files = [
         sandbox.Symlink(target=entry.target, dest=entry.path)
         if entry.kind == "link"

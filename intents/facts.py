@@ -121,8 +121,8 @@ class Lack:
 class Closure:
     """What the program of an app needs before it can run (SPEC §9.2.2).
 
-    entries: regular files at their canonical paths, and the links that lead to them; outside: canonical paths of files
-    that would be taken as well, but lie where nothing is shown without a grant.
+    entries: files, and directories that are asked for as a whole, at their canonical paths, and the links that lead to
+    them; outside: canonical paths of what would be taken as well, but lies where nothing is shown without a grant.
     """
 
     entries: tuple[Entry, ...]

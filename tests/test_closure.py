@@ -182,9 +182,26 @@ def test_extras_are_libraries_by_name_and_files_by_path(tree: Tree) -> None:
         found = tree.look(program, library, "libnowhere.so", tool, f"{tree.shown}/gone")
         assert (tree.names(found), found.lacks) == (expected, ())
     data, elsewhere = tree.put("shown/data", b"words"), tree.put("other/data", b"words")
-    found = tree.look(program, data, elsewhere, str(tree.shown))
+    found = tree.look(program, data, elsewhere)
     assert tree.names(found) == ["shown/bin/app", "shown/data", "shown/ld-linux.so.2"]
     assert (found.outside, found.lacks) == ((elsewhere,), ())
+
+
+def test_extras_may_be_directories_that_hold_nothing_hidden(tree: Tree) -> None:
+    program = tree.program()
+    for place in ("shown/share/fonts/a", "shown/hidden/secret", "other/share/a"):
+        tree.put(place, b"words")
+    alias = tree.link("shown/fonts", "share/fonts")
+    found = tree.look(program, alias, f"{tree.shown}/gone")
+    assert tree.names(found) == ["shown/bin/app", "shown/fonts ->", "shown/ld-linux.so.2", "shown/share/fonts"]
+    assert [entry.path for entry in found.entries if entry.kind == "dir"] == [f"{tree.shown}/share/fonts"]
+    planted = tree.link("shown/planted", str(tree.other))
+    for refused in (str(tree.shown), f"{tree.shown}/hidden", f"{tree.other}/share", planted):
+        found = tree.look(program, refused)
+        assert (tree.names(found), found.outside) == (
+            ["shown/bin/app", "shown/ld-linux.so.2"],
+            (os.path.realpath(refused),),
+        )
 
 
 def test_nothing_but_the_program_may_lie_anywhere_whatever_becomes_of_the_program(tree: Tree) -> None:

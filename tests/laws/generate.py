@@ -218,10 +218,12 @@ def resolve(tree: Mapping[str, str], path: str) -> tuple[str, str]:
 
 # What the program needs before it can run, on a machine whose /lib is a directory of its own.
 NEEDED = ("/lib/ld.so", "/usr/lib/a/b.so", "/usr/lib/c.so", "/usr/bin/app", "/etc/ld.so.cache")
+WHOLE_DIRECTORY = "/usr/share/fonts"
 CLOSURE = facts.Closure(
     entries=(
         facts.Entry(path="/bin", kind="link", target="usr/bin"),
         facts.Entry(path="/usr/lib/b.so", kind="link", target="a/b.so"),
+        facts.Entry(path=WHOLE_DIRECTORY, kind="dir"),
         *(facts.Entry(path=path, kind="file") for path in NEEDED),
     )
 )
@@ -251,6 +253,7 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
                 return
         tree.setdefault(path, what)
 
+    put(WHOLE_DIRECTORY, "dir")
     for path in NEEDED:
         put(path, "file")
     for path in (home, *own, f"{runtime}/intents", f"{own[1]}/apps", "/usr/bin/app", "/usr/share", "/var/tmp"):
@@ -270,7 +273,7 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
         put("/run/resolv.conf", "file")
         put("/usr/share/zone", "file")
         put("/opt/drirc", "file")
-    found |= {*NEEDED}
+    found |= {*NEEDED, WHOLE_DIRECTORY}
     tree |= {"/bin": "/usr/bin", "/etc/localtime": "/usr/share/zone", "/etc/resolv.conf": "/run/resolv.conf"}
     tree["/etc/drirc"] = "/opt/drirc"
     abi, context = draw(st.sampled_from([0, 7])), draw(CONTEXTS)

@@ -133,13 +133,18 @@ def test_extras_bring_a_program_with_what_it_needs() -> None:
     with world.world() as here:
         (here.home / "music").write_text("song")
         asked = {"music": {"kind": "path", "place": "home/music", "access": "read"}}
-        extras = ["/usr/bin/sort", "libnowhere.so.9"]
+        shared = (path for path in sorted(pathlib.Path("/usr/share").iterdir()) if not path.is_symlink())
+        data = str(next(path for path in shared if path.name != "intents" and path.is_dir() and any(path.iterdir())))
+        extras = ["/usr/bin/sort", "libnowhere.so.9", data]
         here.install(world.manifest(BASH, asked, base="strict", proc=False, extras=extras))
         here.decide()
-        assert here.says("sort <~/music; shopt -s nullglob; echo /usr/bin/*").split() == [
-            "song", os.path.realpath("/bin/bash"), "/usr/bin/sort",
+        assert here.says("sort <~/music; shopt -s nullglob; echo /usr/bin/* /usr/share/*").split() == [
+            "song", os.path.realpath("/bin/bash"), "/usr/bin/sort", data,
         ]  # fmt: skip
-        here.install(world.manifest(BASH, asked, base="strict", proc=False, serial=2))
+        assert here.says(f"cd {data}; shopt -s dotglob; printf '%s\\n' *").splitlines() == sorted(os.listdir(data))
+        here.install(world.manifest(BASH, asked, base="strict", proc=False, extras=["/usr/share"], serial=3))
+        assert b"[library-missing]" in here.start("true").stderr  # it holds what intents keeps
+        here.install(world.manifest(BASH, asked, base="strict", proc=False, serial=4))
         assert here.start("sort <~/music").returncode == 127
 
 
