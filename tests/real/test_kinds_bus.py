@@ -1,6 +1,8 @@
 """Kinds that are services on a real bus: what each is for works when it is granted, and nothing of it when not."""
 
+import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -104,6 +106,26 @@ def test_an_input_method_types_and_is_not_configured(here: world.World, method: 
     assert here.says(variables, environ={"GTK_IM_MODULE": method}) == f"1 {method}\n"
     here.decide(effect=model.Effect.DENY)
     assert here.says(variables, environ={"GTK_IM_MODULE": method}) == "None None\n"
+
+
+def test_the_real_ibus_gives_a_context_of_typing(here: world.World) -> None:
+    portal = "/usr/libexec/ibus-portal"
+    must_work(shutil.which("ibus-daemon", path="/usr/bin") and os.path.exists(portal), "ibus")
+    name, make, (path, interface), _ = TYPING["ibus"]
+    address = here.environ["DBUS_SESSION_BUS_ADDRESS"]
+    install(here, {"kind": "input-method"})
+    here.decide()
+    off = [f"--{part}=disable" for part in ("panel", "config", "emoji-extension")]
+    with contextlib.ExitStack() as closing:
+        for program in (["/usr/bin/ibus-daemon", *off, f"--address=unix:path={here.runtime}/ibus"], [portal]):
+            child = subprocess.Popen(program, env=here.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            closing.callback(child.wait)
+            closing.callback(child.terminate)
+            peers.eventually(lambda: (here.runtime / "ibus").exists(), "ibus-daemon")
+        peers.eventually(lambda: name in (bus.names(address) or ((), ()))[0], "ibus-portal")
+        steps = [("call", name, *make, "sheet"), ("call", name, path, interface, "Reset")]
+        beyond = ("call", name, path, interface, "NoSuchMethod")
+        assert does(here, *steps, beyond)[0] == ["answered", "answered", "refused"]
 
 
 def test_the_tray_can_ask_the_icon(here: world.World) -> None:
