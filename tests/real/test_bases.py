@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from tests import test_closure
 from tests.conftest import must_work
 from tests.real import terminal, test_attacks_more, world
 
@@ -188,7 +189,7 @@ def test_a_library_in_the_users_own_directory_is_not_shown_unasked() -> None:
         assert here.says("/lib", str(own)).splitlines()[-2:] == [str(library), program]
         # Planted in its place: a link to a library that is none of its own.
         library.unlink()
-        library.symlink_to(os.path.realpath("/lib64/ld-linux-x86-64.so.2"))
+        library.symlink_to(os.path.realpath(test_closure.LD))
         assert b"ld-linux" not in here.start("/lib", "/usr/lib", "/lib64").stdout
         closure = here.load().host.closure
         assert closure is not None and not [entry for entry in closure.entries if "ld-linux" in entry.path]
