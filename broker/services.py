@@ -45,9 +45,11 @@ def _gpg_agent(environ: Mapping[str, str], runtime: str, home: str) -> list[str]
     run = f"/run/user/{os.geteuid()}/gnupg"
     own = os.path.abspath(environ.get("GNUPGHOME") or f"{home}/.gnupg")
     if own != f"{home}/.gnupg":
-        return [f"{run}/d.{_gpg_name(own)}/S.gpg-agent", f"{own}/S.gpg-agent"]
-    below = [f"{runtime}/gnupg/S.gpg-agent"] if runtime else []
-    return [f"{run}/S.gpg-agent", *below, f"{own}/S.gpg-agent"]
+        places = [f"{run}/d.{_gpg_name(own)}", own]
+    else:
+        places = [run, *([f"{runtime}/gnupg"] if runtime else []), own]
+    # The socket for callers elsewhere: it signs and decrypts, and neither gives keys out nor changes them.
+    return [f"{place}/S.gpg-agent.extra" for place in places]
 
 
 def _gpg_name(home: str) -> str:

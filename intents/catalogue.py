@@ -205,6 +205,11 @@ COMBINATIONS = {
         other="sends",
         says="With the network as well, it can send your screen and what you type anywhere.",
     ),
+    "abstract": Together(
+        one="x11",
+        other="sends",
+        says="With the network as well, the real X11 display opens to it the abstract sockets of your other programs.",
+    ),
     "processes": Together(
         one="watches",
         other="sends",

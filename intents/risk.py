@@ -27,7 +27,7 @@ def traits(scope: model.Scope, host: facts.HostFacts) -> tuple[str, ...]:
         case env.Env():
             return ("tokens",) if scope.risk(host) >= model.Risk.HIGH else ()
         case display.Display():
-            return ("screen",) if scope.risk(host) >= model.Risk.CRITICAL else ()
+            return ("screen", "x11") if scope.protocol == display.X11_HOST else ()
     found = catalogue.TRAITS.get(scope.kind)
     return (found,) if found else ()
 

@@ -102,6 +102,7 @@ WITH: dict[str, Mapping[str, object]] = {
     "signatures": {"kind": "gpg-agent"},
     "senses": {"kind": "camera"},
     "screen": {"kind": "display", "protocol": "x11-host"},
+    "abstract": {"kind": "display", "protocol": "x11-host"},
     "processes": {"kind": "processes"},
     "kernel": {"kind": "gpu"},
 }
@@ -112,8 +113,9 @@ def test_two_grants_that_are_more_than_their_sum_are_said_together(row: str) -> 
     one = kinds.from_data(WITH[row])
     other = kinds.from_data({"kind": "nested-sandbox"} if row == "kernel" else NETWORK)
     for given, held in (([one, other], []), ([one], [other]), ([other], [one])):
-        ((name, sentence),) = risk.together(given, held, OPEN)
-        assert name == row
+        said = dict(risk.together(given, held, OPEN))
+        assert set(said) == ({"screen", "abstract"} if WITH[row]["kind"] == "display" else {row})
+        sentence = said[row]
         assert "{" not in catalogue.COMBINATIONS[row].says or one.phrase(OPEN).title in sentence
     assert not risk.together([one], [], OPEN)
     assert not risk.together([other], [], OPEN)
@@ -135,5 +137,5 @@ def test_what_tells_nothing_is_not_said_to(scope: Mapping[str, object]) -> None:
 
 def test_the_catalogue_names_kinds_that_exist() -> None:
     assert {*catalogue.TRAITS, *catalogue.MEANT.values()} <= set(kinds.KINDS)
-    traits = {*catalogue.TRAITS.values(), "files", "keys", "tokens", "screen"}
+    traits = {*catalogue.TRAITS.values(), "files", "keys", "tokens", "screen", "x11"}
     assert {trait for row in catalogue.COMBINATIONS.values() for trait in (row.one, row.other)} == traits

@@ -24,7 +24,7 @@ SOCKETS = {
         rows.ask("sound", "audio", uses=["playback"]),
     ),
     "ssh-auth": rows.exact("the socket of the SSH agent", rows.ask("ssh", "ssh-agent")),
-    "gpg-agent": rows.exact("the socket of the GnuPG agent", rows.ask("gpg", "gpg-agent")),
+    "gpg-agent": rows.tighter("signing and decrypting, not the keys themselves", rows.ask("gpg", "gpg-agent")),
     "pcsc": rows.exact("the socket of pcscd", rows.ask("smartcard", "smartcard")),
     "cups": rows.exact("the socket of CUPS", rows.ask("printing", "printing")),
     "session-bus": rows.warned(

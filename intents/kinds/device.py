@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import errors, facts, model, paths, reach, sandbox, scopes
+from intents import catalogue, errors, facts, model, paths, reach, sandbox, scopes
 
 KIND = "device"
 DOC = """Use named device nodes: `nodes = ["/dev/kvm", "/dev/ttyUSB0"]`. Where a kind of its own exists (`gpu`,
@@ -45,7 +45,9 @@ class Device(scopes.Words):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         title = self.words[0] if len(self.words) == 1 and len(self.words[0]) <= 24 else f"{len(self.words)} devices"
-        return model.Phrase(title=title, allows=f"It can use {scopes.listed(self.words)} directly.")
+        disk = self.risk(host) is model.Risk.CRITICAL
+        notes = (catalogue.NO_SANDBOX.format("every file on a disk can be reached through its device"),) if disk else ()
+        return model.Phrase(title=title, allows=f"It can use {scopes.listed(self.words)} directly.", notes=notes)
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The nodes. Raises HostError ``no-device``."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import errors, facts, keys, model, sandbox
+from intents import catalogue, errors, facts, keys, model, sandbox
 
 KIND = "display"
 DOC = """Show windows. `protocol = "wayland"` gives windows of the app's own, on every compositor: kept apart by the
@@ -129,10 +129,7 @@ class Display:
             return model.Phrase(
                 title="X11 display",
                 allows="It can read everything you type in any window, see your whole screen and act in your name.",
-                notes=(
-                    "X11 has no walls between programs: this equals no sandbox while you use this display.",
-                    "With the whole network as well, it can reach the abstract sockets of your other programs.",
-                ),
+                notes=(catalogue.NO_SANDBOX.format("X11 has no walls between programs"),),
             )
         if self.protocol == X11:
             return model.Phrase(

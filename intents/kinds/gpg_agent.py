@@ -25,6 +25,7 @@ class GpgAgent(scopes.Whole):
         return model.Phrase(
             title="GnuPG agent",
             allows="It can sign and decrypt in your name with every key your GnuPG agent has unlocked.",
+            notes=("It cannot take keys out of the agent or change them.",),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

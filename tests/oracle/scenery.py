@@ -45,8 +45,8 @@ NODES = (
     "bus/usb/001/001", "kvm", "fuse", "ttyUSB0", "ntsync", "hidraw0", "net/tun",
 )  # fmt: skip
 SERVICES = (
-    "pulse/native", "cups.sock", "pcscd.comm", "ssh-agent", "gnupg/S.gpg-agent", "pipewire-0", "foo.sock",
-    "app/org.discord/x",
+    "pulse/native", "cups.sock", "pcscd.comm", "ssh-agent", "gnupg/S.gpg-agent", "gnupg/S.gpg-agent.extra",
+    "pipewire-0", "foo.sock", "app/org.discord/x",
 )  # fmt: skip
 # What a compositor answers that offers nothing: the end of the list, wl_callback.done of the second object we name.
 NOTHING_OFFERED = struct.pack("=III", 3, 12 << 16, 0)
@@ -134,9 +134,10 @@ def scenery(*, staged: bool) -> Iterator[Scenery]:
         names = access.Names(
             own={
                 f"{here.places.data}/apps/{KEY}": f"{here.home}/.var/app/{APP}",
-                # What stands behind these gives less than the display or the sound server itself.
+                # What stands behind these gives less than the display, the sound server or the agent itself.
                 f"{LAUNCH}/pulse": f"{runtime}/pulse/native",
                 f"{LAUNCH}/wayland": f"{runtime}/wayland-0",
+                f"{runtime}/gnupg/S.gpg-agent.extra": f"{runtime}/gnupg/S.gpg-agent",
                 f"{LAUNCH}/x11": f"/tmp/.X11-unix/X{display}",
             },
             filtered=tuple(f"{LAUNCH}/{name}" for name in buses),

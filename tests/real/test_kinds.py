@@ -60,8 +60,8 @@ def service(name: str) -> Iterator[pathlib.Path]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_answers_inside_when_it_is_granted_and_not_before(here: World, name: str) -> None:
     scope, variable, inside = SERVICES[name]
-    with service("S.gpg-agent") as directory:
-        here.environ[variable] = str(directory if name == "gpg-agent" else directory / "S.gpg-agent")
+    with service("S.gpg-agent.extra") as directory:
+        here.environ[variable] = str(directory if name == "gpg-agent" else directory / "S.gpg-agent.extra")
         install(here, scope)
         words = (ASK, inside.format(uid=os.geteuid()))
         assert here.start(*words).returncode == 1

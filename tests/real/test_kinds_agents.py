@@ -74,11 +74,15 @@ def test_the_ssh_agent_lends_its_keys(here: world.World, short: pathlib.Path) ->
 def test_the_gnupg_agent_answers(here: world.World, short: pathlib.Path) -> None:
     must_work(shutil.which("gpg-agent") and shutil.which("gpg-connect-agent"), "gpg-agent")
     here.environ["GNUPGHOME"] = str(short)
+    inside = "/run/user/UID/gnupg/S.gpg-agent"
     quiet = subprocess.DEVNULL
     start = ["gpg-agent", "--homedir", str(short), "--daemon"]  # it goes into the background when it listens
     subprocess.run(start, env=here.environ, stdin=quiet, stdout=quiet, stderr=quiet, check=True, timeout=world.LIMIT)
     try:
-        works(here, "gpg-agent", GPG, "/run/user/UID/gnupg/S.gpg-agent", b"D 2.")
+        works(here, "gpg-agent", GPG, inside, b"D 2.")
+        for command in ("KILLAGENT", "GENKEY", "EXPORT_KEY 00", "DELETE_KEY 00", "SCD SERIALNO"):
+            assert b"Forbidden" in here.start(GPG.replace("GETINFO version", command), inside).stdout, command
+        assert b"D 2." in here.start(GPG, inside).stdout
     finally:
         stop = ["gpg-connect-agent", "--homedir", str(short), "--no-autostart", "KILLAGENT", "/bye"]
         subprocess.run(stop, stdin=quiet, stdout=quiet, check=True, timeout=world.LIMIT)
