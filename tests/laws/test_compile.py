@@ -240,7 +240,8 @@ def test_every_argument_is_an_option_or_an_operand_of_one(case: Case) -> None:
         assert len(operands) == count
         for operand in operands:
             tag, rest = operand[0], operand[1:]
-            made = {f"s{mount.name}" for mount in box.mounts if isinstance(mount, sandbox.LaunchSocket)}
+            launched = sandbox.LaunchSocket | sandbox.LaunchFile
+            made = {f"s{mount.name}" for mount in box.mounts if isinstance(mount, launched)}
             assert tag in "=cd" or (tag in limits and int(rest) < limits[tag]) or operand in made
     assert sections["command"] == (b"/usr/bin/app", b"--option")
 
