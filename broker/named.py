@@ -23,6 +23,8 @@ _WIDTH = 100  # characters of a name
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._,+@~/-%")
 _URI_SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/!$&'()*+,;=:@")
 _OWN = frozenset(b"/dev/" + name for name in b"stdin stdout stderr null zero full random urandom tty".split())
+_NOTHING, _CHANGE = "does not get", "may not change"
+_UNASKED = "to give it for this run, use `intent-run --read`"
 _SYSTEM = "it belongs to the running system, or to intents itself"
 _DIRECTORY = "it is a directory, and only files are given by naming them"
 _NO_FILE = "it is not a regular file"
@@ -65,7 +67,7 @@ class _Files:
         self.home = next(arg[1:] for arg in sections["args"] if arg[:1] == b"d")
         self.options: list[bytes] = []
         self.given: dict[bytes, tuple[str, bool]] = {}  # place inside -> (name, to be changed)
-        self.told: list[tuple[str, str]] = []  # (name, why it is not given)
+        self.told: list[tuple[str, str, str]] = []  # (name, what the app does not get of it, why)
         self.inside = b""  # the working directory, where names count from it
 
     def arguments(self, words: "list[bytes]") -> "list[bytes]":
@@ -100,24 +102,27 @@ class _Files:
             return seen[0]
         shown = self._shown(name, real)
         if not self.access:
-            self.told += [(shown, "")] if mode == 0o100000 else []
+            self.told += [(shown, _NOTHING, _UNASKED)] if mode == 0o100000 else []
             return b""
         why = self._refused(real, mode, links)
         if not why and len(self.given) < LIMIT:
             return self._file(real, shown, seen[0] if seen else b"")
-        self.told.append((shown, why or _MANY))
+        self.told.append((shown, _NOTHING, why or _MANY))
         return b""
 
     def _refused(self, real: bytes, mode: int, links: "list[bytes]") -> str:
-        """Why an object is not given at all; links: the directories of the links that led there."""
+        """Why an object is not given at all; links: those that led there."""
         if self._rule(real, b"closed", b"open") == b"closed":
             return _SYSTEM
         if mode != 0o100000:
             return _DIRECTORY if mode == 0o040000 else _NO_FILE
+        # Those of the system are trusted: on some, /home is one.
+        loose = [link for link in links if _in(link, self.home) or os.lstat(link).st_uid]
         written = [source for what, _, source in self.table if what == b"write"]
-        if any(self._rule(each, b"own") or any(_in(each, source) for source in written) for each in links):
-            return _PLANTED
-        return _HIDDEN if links and self._rule(real, b"guarded", b"free") == b"guarded" else ""
+        for link in loose:
+            if os.lstat(link).st_uid not in (0, os.geteuid()) or any(_in(link, source) for source in written):
+                return _PLANTED
+        return _HIDDEN if loose and self._rule(real, b"guarded", b"free") == b"guarded" else ""
 
     def _file(self, real: bytes, shown: str, seen: bytes) -> bytes:
         """Have one file mounted; its place inside, or ``seen``, where it can be read already."""
@@ -127,12 +132,12 @@ class _Files:
         place = self._place(real) if not why and (write or not seen) else b""
         if not place or place in self.given:  # refused, there already, or named twice
             os.close(handle)
-            self.told += [(shown, why or (less if seen else _COVERED))] if not place else []
+            self.told += [(shown, _CHANGE if seen else _NOTHING, why or less * bool(seen) or _COVERED)] * (not place)
             return place or seen
         os.set_inheritable(handle, True)
         self.options += [b"=--bind-fd" if write else b"=--ro-bind-fd", b"=%d" % handle, b"=" + place]
         self.given[place] = shown, write
-        self.told += [(shown, less)] if less else []
+        self.told += [(shown, _CHANGE, less)] if less else []
         return place
 
     def _unfit(self, info: os.stat_result, real: bytes) -> str:
@@ -237,14 +242,9 @@ class _Files:
         for write, what in ((False, "read"), (True, "read and change")):
             if shown := [each for each, changed in self.given.values() if changed is write]:
                 said.append(f"{name} may {what} {_listed(shown)} for this run")
-        for why in dict.fromkeys(reason for _, reason in self.told):
-            shown = [each for each, reason in self.told if reason == why]
-            if not self.access:
-                said.append(f"{name} does not get {_listed(shown)}: to give it for this run, use `intent-run --read`")
-            elif why in (_OURS, _STARTS):
-                said.append(f"{name} may not change {_listed(shown)}: {why}")
-            else:
-                said.append(f"{name} does not get {_listed(shown)}: {why}")
+        for what, why in dict.fromkeys((what, why) for _, what, why in self.told):
+            shown = [each for each, *rest in self.told if rest == [what, why]]
+            said.append(f"{name} {what} {_listed(shown)}: {why}")
         return said
 
 
@@ -261,7 +261,7 @@ def _name(word: bytes, operands: bool) -> "bytes | None":
 
 
 def _resolve(path: bytes) -> "tuple[bytes, list[bytes]]":
-    """The canonical path, and the canonical directory of each link that was followed (path_resolution(7))."""
+    """The canonical path, and that of each link that was followed (path_resolution(7))."""
     done, rest, links = b"", path.split(b"/")[::-1], []
     while rest:
         part = rest.pop()
@@ -273,7 +273,7 @@ def _resolve(path: bytes) -> "tuple[bytes, list[bytes]]":
         except OSError:  # no link
             done += b"/" + part
             continue
-        links.append(done or b"/")
+        links.append(done + b"/" + part)
         if len(links) > _LINKS:
             return path, links
         rest += target.split(b"/")[::-1]

@@ -141,6 +141,10 @@ def test_what_a_grant_shows_is_left_alone(home: Home) -> None:
     # A grant to read is no grant to change; the mount is at the file that is there.
     assert home.give(f"{at}/Notes/n", wanted="write").binds == {f"{at}/Notes/n": (f"{at}/Notes/n", True)}
     assert home.give(f"{at}/Work/w", wanted="write").binds == {}
+    os.link(f"{at}/Notes/n", f"{at}/Down/second")
+    found = home.give(f"{at}/Notes/n", wanted="write")
+    os.unlink(f"{at}/Down/second")
+    assert found.binds == {} and found.said[0].startswith("Example may not change ~/Notes/n: it has another name")
 
 
 def test_a_link_is_resolved_and_shown(home: Home) -> None:
@@ -150,6 +154,19 @@ def test_a_link_is_resolved_and_shown(home: Home) -> None:
         assert found.binds == {f"{at}/Docs/a": (f"{at}/Docs/a", False)}, word
         assert found.words == [f"{at}/Docs/a"]
         assert found.said == [f"Example may read ~/{word} → ~/Docs/a for this run"]
+
+
+def test_a_link_of_somebody_else_is_not_followed_and_one_of_the_system_is(home: Home) -> None:
+    at = str(home.where.home)
+    found = home.give(f"/proc/self/root{at}/Docs/a")  # a link of the kernel's, to the root
+    assert found.binds.keys() == {f"{at}/Docs/a"}
+    if os.geteuid() == 0:
+        os.chown(f"{at}/Down/link", 65534, 65534, follow_symlinks=False)
+        try:
+            found = home.give(f"{at}/Down/two")
+        finally:
+            os.chown(f"{at}/Down/link", 0, 0, follow_symlinks=False)
+        assert (found.binds, ["somebody else may have made" in line for line in found.said]) == ({}, [True])
 
 
 @pytest.mark.parametrize(
