@@ -168,7 +168,6 @@ TRAITS = {
     "gpg-agent": "signs",
     "smartcard": "signs",
     "camera": "senses",
-    "audio": "senses",
     "processes": "watches",
     "nested-sandbox": "nests",
     "debugging": "kernel",

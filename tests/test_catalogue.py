@@ -83,7 +83,7 @@ def test_a_name_that_means_a_kind_is_offered_as_that_kind(name: str) -> None:
         (found,) = [finding for finding in lint.lint(manifest) if finding.code == "name-means-kind"]
         assert found.sentence == f"`{asked}` is what kind `{catalogue.MEANT[name]}` is for"
         notes = " ".join(manifest.intents[0].scope.phrase(HOST).notes)
-        assert f"{asked} is what kind {catalogue.MEANT[name]} is for" in notes
+        assert f"The kind {catalogue.MEANT[name]} gives what {asked} is asked for" in notes
 
 
 def test_to_own_a_players_name_is_offered_as_a_kind() -> None:
@@ -129,10 +129,23 @@ def test_one_sentence_names_all_that_it_is_about() -> None:
     )
 
 
-@pytest.mark.parametrize("scope", [{"kind": "env", "names": ["EDITOR"]}, {"kind": "display", "protocol": "wayland"}])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"kind": "env", "names": ["EDITOR"]},
+        {"kind": "display", "protocol": "wayland"},
+        {"kind": "audio", "uses": ["playback"]},
+    ],
+)
 def test_what_tells_nothing_is_not_said_to(scope: Mapping[str, object]) -> None:
     seen = dataclasses.replace(OPEN, wayland=None)
     assert not risk.together([kinds.from_data(scope), kinds.from_data(NETWORK)], [], seen)
+
+
+def test_a_microphone_tells_what_it_hears() -> None:
+    heard = kinds.from_data({"kind": "audio", "uses": ["record"]})
+    ((name, sentence),) = risk.together([heard, kinds.from_data(NETWORK)], [], OPEN)
+    assert (name, "microphone" in sentence) == ("senses", True)
 
 
 def test_the_catalogue_names_kinds_that_exist() -> None:

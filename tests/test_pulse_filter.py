@@ -75,6 +75,19 @@ def test_a_tag_is_used_once() -> None:
         judge.asks(packet(3, 5))
 
 
+def test_the_machine_is_not_named() -> None:
+    judge = Judge(PLAY)
+    judge.asks(packet(20, 1))
+    said = packet(2, 1) + b"tserver\0t16.1\0tuser\0tmy-machine\0a\5\2t\0"
+    assert judge.answers(said) == said.replace(b"my-machine", b"sandbox")
+    other = packet(2, 2) + b"tserver\0t16.1\0tuser\0tmy-machine\0"
+    assert judge.answers(other) == other
+    assert judge.answers(packet(2, 1) + b"tserver\0NNtx\0") == packet(2, 1) + b"tserver\0NNtsandbox\0"
+    for odd in (packet(2, 1), packet(2, 1) + b"ta\0tb\0tc\0td", packet(2, 1) + b"ta\0NN"):
+        with pytest.raises(Refused):
+            judge.answers(odd)
+
+
 def test_no_memory_is_offered() -> None:
     forth, _ = Judge(PLAY).asks(packet(8, 0, 0xC0000023) + b"x" + bytes(4))
     assert forth == packet(8, 0, 0x23) + b"x" + bytes(4)

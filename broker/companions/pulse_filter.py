@@ -21,7 +21,8 @@ _NOW = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL  # a client that has gone mus
 HEADER = 20
 CONTROL = 0xFFFFFFFF  # the channel of packets; the others carry sound
 SEEK_MODES = 0xFF  # of the flags: all that sound may have. The rest is about memory that both sides share.
-ERROR, REPLY, AUTH = 0, 2, 8
+ERROR, REPLY, AUTH, GET_SERVER_INFO = 0, 2, 8, 20
+HOST = b"sandbox"  # the name of the machine, as the app is told it everywhere
 ACCESS_DENIED = 1  # PA_ERR_ACCESS
 VERSION = 0xFFFF  # of the word in AUTH whose upper half offers shared memory
 
@@ -76,6 +77,7 @@ class Judge:
         self._asked: dict[int, bytes] = {}  # tag of a packet that makes a stream -> the word
         self._last = -1  # tag: with one used twice, another answer could be taken for that about a stream
         self._own: set[tuple[bytes, int]] = set()
+        self._told: set[int] = set()  # tags of packets whose answer names the machine
 
     def asks(self, packet: bytes) -> "tuple[bytes, bytes]":
         """(what goes to the server, what goes back to the client) for one packet. Raises Refused."""
@@ -85,18 +87,21 @@ class Judge:
         self._last = tag
         if command in self._creates:
             self._asked[tag] = self._creates[command]
+        if command == GET_SERVER_INFO:
+            self._told.add(tag)
         word = self._numbered.get(command)
         if command in self._free or (word is not None and (word, _number(packet, 10)) in self._own):
             return (_without_memory(packet) if command == AUTH else packet), b""
         return b"", _packet(b"".join(b"L" + each.to_bytes(4, "big") for each in (ERROR, tag, ACCESS_DENIED)))
 
-    def answers(self, packet: bytes) -> None:
-        """Look at one packet of the server: the number of a new stream stands behind its channel."""
-        tag, number = _number(packet, 5), _number(packet, 15)
-        if _number(packet, 0) in (REPLY, ERROR) and tag in self._asked:
+    def answers(self, packet: bytes) -> bytes:
+        """One packet of the server as the client gets it; the number of a new stream stands behind its channel."""
+        command, tag, number = _number(packet, 0), _number(packet, 5), _number(packet, 15)
+        if command in (REPLY, ERROR) and tag in self._asked:
             word = self._asked.pop(tag)
-            if _number(packet, 0) == REPLY and number is not None:
+            if command == REPLY and number is not None:
                 self._own.add((word, number))
+        return _elsewhere(packet) if command == REPLY and tag in self._told else packet
 
 
 def _number(packet: bytes, at: int) -> "int | None":
@@ -111,6 +116,17 @@ def _without_memory(packet: bytes) -> bytes:
     if version is None:
         raise Refused
     return packet[:11] + (version & VERSION).to_bytes(4, "big") + packet[15:]
+
+
+def _elsewhere(packet: bytes) -> bytes:
+    """The answer to GET_SERVER_INFO, in which the fourth text is the name of the machine. Raises Refused."""
+    at = end = 10
+    for _ in range(4):
+        at, tag = end, packet[end : end + 1]
+        end = at + 1 if tag == b"N" else packet.find(0, at) + 1  # N: a text that is not there
+        if tag not in (b"t", b"N") or not end:
+            raise Refused
+    return packet[:at] + b"t" + HOST + b"\0" + packet[end:]
 
 
 def _packet(body: bytes) -> bytes:
@@ -198,7 +214,7 @@ class Pair:
             piece, answer = self._judge.asks(piece)
             back += answer
         elif is_packet:
-            self._judge.answers(piece)
+            piece = self._judge.answers(piece)
         forth += _packet(piece) if is_packet and piece else piece
 
     def close(self) -> None:

@@ -140,7 +140,7 @@ class Dbus:
             notes.append("The program behind a name may offer more than the name suggests: all of it is given.")
         for name, kind in {rule.name: catalogue.meant(rule.name) for rule in self.rules}.items():
             if kind:
-                notes.append(f"{paths.printable(name)} is what kind {kind} is for, which gives no more than that.")
+                notes.append(f"The kind {kind} gives what {paths.printable(name)} is asked for, and no more.")
             if reaches := catalogue.powerful(name):
                 notes.append(f"{paths.printable(name)} {reaches}.")
         title = self.rules[0].name.rpartition(".")[2] if len(self.rules) == 1 else f"{len(self.rules)} bus rules"

@@ -56,7 +56,7 @@ class Multiarch:
         if self.scope == "programs":
             return model.Phrase(title="32-bit programs", allows="It can run 32-bit programs.", notes=(second,))
         return model.Phrase(
-            title="32-bit programs, sockets",
+            title="32-bit programs (sockets)",
             allows="It can run 32-bit programs, which can open sockets.",
             notes=(second, "These sockets can be of any family: the filter cannot tell them apart."),
         )

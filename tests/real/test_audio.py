@@ -87,6 +87,11 @@ def test_the_server_cannot_be_changed(here: world.World) -> None:
     assert (here.base / "made").exists()
 
 
+def test_the_machine_is_not_named(here: world.World) -> None:
+    assert "Host Name: sandbox\n" in here.says("pactl info", name=BOTH)
+    assert f"Host Name: {os.uname().nodename}\n" in pactl(here, "info")
+
+
 def test_nothing_of_other_programs_streams(here: world.World) -> None:
     env = {**here.environ, "PULSE_SERVER": f"unix:{here.runtime}/pulse/native"}
     with peers.child(["pacat", "--raw", "--stream-name=private", "/dev/zero"], env):
