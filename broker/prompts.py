@@ -40,6 +40,7 @@ class Request:
 
     name and version are the app's claims, raw. update: some of it was decided before. granted_before and withdrawn
     are titles. together: what combinations of intents make possible, one sentence each. lifespans: those on offer.
+    files: what it may do with files named at its start (``model.App``).
     """
 
     app_id: str
@@ -54,6 +55,7 @@ class Request:
     withdrawn: tuple[str, ...]
     together: tuple[str, ...]
     lifespans: tuple[model.Lifespan, ...]
+    files: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         withdrawn=_titles(gone, host),
         together=_together(delta, host),
         lifespans=decide.lifespans(trust, session_available=session_available),
+        files=app.files,
     )
 
 

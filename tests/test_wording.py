@@ -183,3 +183,9 @@ def test_a_script_that_does_not_fit_raises(step: dict[str, object], complaint: s
 def test_a_script_that_is_over_raises() -> None:
     with pytest.raises(scripted.Mismatch, match="once more"):
         scripted.Scripted([]).ask(handshake.request())
+
+
+def test_what_it_may_do_with_files_that_are_named_is_said() -> None:
+    for files, said in (("read", "it may read each time."), ("write", "it may read and change each time."), ("", "")):
+        lines = [line.text for line in wording.head(handshake.request(files=files), WIDE) if "Files that" in line.text]
+        assert [line.endswith(said) for line in lines] == [True] * bool(said)

@@ -123,6 +123,9 @@ def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     lines += _flow(page, Voice.WARNING if loud else Voice.OURS, _publisher(request))
     if request.as_root:
         lines += _flow(page, Voice.WARNING, "You are root: what you allow, it does as root.")
+    if request.files:
+        may = "read" if request.files == "read" else "read and change"
+        lines += _flow(page, Voice.OURS, f"Files that you name when you start it, it may {may} each time.")
     if request.granted_before:
         lines += _flow(page, Voice.OURS, f"Allowed before, and kept: {', '.join(request.granted_before)}.")
     if request.withdrawn:
