@@ -24,9 +24,11 @@ def _words(change: Callable[[list[str]], Sequence[str]]) -> Edit:
     """The command line changed, up to its ``--``."""
 
     def edit(records: ours.Records, scene: scenery.Scenery) -> ours.Records:
+        here = {"{home}": str(scene.world.home), "{runtime}": str(scene.world.runtime)}
         changed = change(list(records.sandbox.words[:-1]))
-        filled = [word.format(home=scene.world.home, runtime=scene.world.runtime) for word in changed]
-        return replace(records, sandbox=replace(records.sandbox, words=(*filled, "--")))
+        for name, path in here.items():
+            changed = [word.replace(name, path) for word in changed]
+        return replace(records, sandbox=replace(records.sandbox, words=(*changed, "--")))
 
     return edit
 
