@@ -33,6 +33,7 @@ RATIOS = {
     "warm_dbus_vs_c_pair": ("warm_dbus", "c_pair"),
     "warm_network_vs_bwrap": ("warm_network", "bwrap_network"),
     "warm_wayland_vs_warm": ("warm_wayland", "warm"),
+    "warm_file_vs_warm": ("warm_file", "warm"),
     "cold_vs_bwrap": ("cold", "bwrap"),
     "warm_vs_firejail": ("warm", "firejail"),
     "warm_vs_firejail_noprofile": ("warm", "firejail_noprofile"),
@@ -59,14 +60,18 @@ FILES: Intents = {
 NETWORK: Intents = {"net": {"kind": "network", "scope": "host"}, "names": {"kind": "dns", "scope": "any"}}
 BUS: Intents = {"bus": {"kind": "dbus", "bus": "session", "talk": ["org.freedesktop.Notifications"]}}
 WINDOW: Intents = {"window": {"kind": "display", "protocol": "wayland"}}
-PLAIN, ON_BUS, ONLINE, ON_SCREEN = (f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Screen"))
+PLAIN, ON_BUS, ONLINE, ON_SCREEN, ON_FILE = (
+    f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Screen", "File")
+)
 APPS = {
     PLAIN: {**FILES, **NETWORK},
     ON_BUS: {**FILES, **NETWORK, **BUS},
     ONLINE: {**FILES, **NETWORK},
     ON_SCREEN: {**FILES, **NETWORK, **WINDOW},
+    ON_FILE: {**FILES, **NETWORK},
 }
-DENIED = {PLAIN: tuple(NETWORK), ON_BUS: tuple(NETWORK), ONLINE: (), ON_SCREEN: tuple(NETWORK)}
+DENIED = {ONLINE: ()} | dict.fromkeys((PLAIN, ON_BUS, ON_SCREEN, ON_FILE), tuple(NETWORK))
+TAKES: dict[str, dict[str, object]] = {ON_FILE: {"files": "read"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +135,8 @@ class Bench:
         self.environ["DBUS_SESSION_BUS_ADDRESS"] = bus
         for place in ("Documents", "Sheets"):
             (here.home / place).mkdir()
+        self.file = here.home / "letter"
+        self.file.touch()
         sources = shutil.ignore_patterns("__pycache__")
         for package in ("intents", "broker"):  # a copy: nobody edits it, and its bytecode can be stored
             shutil.copytree(world.ROOT / package, here.base / "code" / package, ignore=sources)
@@ -137,7 +144,7 @@ class Bench:
         self.warm = self._launcher("warm/intent-run", WARM)
         self.cold = self._launcher("cold/intent-run", COLD.format(home=str(here.home)))
         for app, intents in APPS.items():
-            here.install(world.manifest([PROGRAM], intents, app_id=app))
+            here.install(world.manifest([PROGRAM], intents, app_id=app, **TAKES.get(app, {})))
             for effect in model.Effect:
                 names = [name for name in intents if (name in DENIED[app]) is (effect is model.Effect.DENY)]
                 if names:
@@ -147,9 +154,9 @@ class Bench:
                 timed(self._run(self.cold, app, terminal=terminal))
                 assert self._plan(app, terminal=terminal).exists(), f"{app} has no plan"
 
-    def warm_start(self, app: str, *, terminal: bool = False) -> Case:
+    def warm_start(self, app: str, *words: str, terminal: bool = False) -> Case:
         """intent-run with a plan that holds."""
-        return self._run(self.warm, app, terminal=terminal)
+        return self._run(self.warm, app, *words, terminal=terminal)
 
     def cold_start(self, app: str) -> Case:
         """intent-run without a plan: it reads, verifies, compiles and stores the plan again."""
@@ -184,8 +191,8 @@ class Bench:
 
         return prepare
 
-    def _run(self, launcher: str, app: str, *, terminal: bool) -> Case:
-        return lambda: started([launcher, app], self.environ, terminal=terminal)
+    def _run(self, launcher: str, app: str, *words: str, terminal: bool) -> Case:
+        return lambda: started([launcher, app, *words], self.environ, terminal=terminal)
 
     def _plan(self, app: str, *, terminal: bool = False) -> pathlib.Path:
         return pathlib.Path(self.world.places.state, "plans", f"{app}.{'tty' if terminal else 'pipe'}")
@@ -230,6 +237,7 @@ def cases(bench: Bench, flatpak: str) -> dict[str, Case]:
         "python": lambda: started(["/usr/bin/python3", "-IS", "-c", "pass"]),
         "bwrap": bench.raw(PLAIN),
         "warm": bench.warm_start(PLAIN),
+        "warm_file": bench.warm_start(ON_FILE, str(bench.file)),
         "cold": bench.cold_start(PLAIN),
         "bwrap_terminal": bench.raw(PLAIN, terminal=True),
         "warm_terminal": bench.warm_start(PLAIN, terminal=True),

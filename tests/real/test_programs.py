@@ -182,3 +182,15 @@ def test_mpv_plays_where_that_is_granted_and_records_nothing(sound: desktop.Desk
     desktop.until(lambda: heard(sound) > 5000, "a tone")
     assert sound.run("/usr/bin/pactl", "list", "short", "source-outputs").stdout == ""
     assert said_besides(sound, said, documents, "/usr/bin/mpv", *words) == []
+
+
+@pytest.mark.parametrize(("app", "program"), [("org.gnome.Calculator", "gnome-calculator"), ("foot", "foot")])
+def test_a_program_says_nothing_that_it_would_not_say_itself(
+    session: desktop.Desktop, documents: pathlib.Path, app: str, program: str
+) -> None:
+    must_work(shutil.which(program, path="/usr/bin"), program)
+    session.grant(app, "window", "--for", "session")
+    said = start(session, app, documents)
+    desktop.until(lambda: program in session.windows(), "its window")
+    session.settled("0,0 800x600")
+    assert said_besides(session, said, documents, f"/usr/bin/{program}") == []
