@@ -88,9 +88,10 @@ def does(
 class Service:
     """Owns names, answers every call with nothing, and afterwards says and asks what ``replies`` holds.
 
-    asked: (path, interface, member) of each call that arrived.
+    unique: its name on the bus that nobody chose; asked: (path, interface, member) of each call that arrived.
     """
 
+    unique: str = ""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     replies: list[bus.Message] = field(default_factory=list)  # without a destination: to whoever called
 
@@ -126,7 +127,7 @@ def service(address: str, *names: str) -> Iterator[Service]:
         assert where
         stream.connect(where)
         connection = bus.Connection(stream, time.monotonic() + 10 * peers.PATIENCE)
-        connection.greet()
+        made.unique = connection.greet()
         for name in names:
             text = name.encode()
             body = struct.pack("<I", len(text)) + text + b"\0"
