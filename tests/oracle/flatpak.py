@@ -28,10 +28,10 @@ _NUMBERED = re.compile(r"(/\.flatpak/)[0-9]+|(session|system)-bus-proxy-[A-Za-z0
 class Flatpak:
     """An installation of its own below a directory of the scenery. Needs both buses: installing asks one of them.
 
-    python: whether its runtime holds one, so that something can be run in it.
+    probing: whether its runtime holds Python, so that the probe can be run in it.
     """
 
-    def __init__(self, scene: scenery.Scenery, *, python: bool = False) -> None:
+    def __init__(self, scene: scenery.Scenery, *, probing: bool = False) -> None:
         self.scene, self.base = scene, scene.world.base / "flatpak"
         base = self.base
         for name in ("etc", "run", "triggers", "captures"):
@@ -46,7 +46,7 @@ class Flatpak:
             "FLATPAK_TRIGGERSDIR": f"{base}/triggers",
         }
         self.version = tuple(int(part) for part in self._do("flatpak", "--version").split()[-1].split("."))
-        self._install(python)
+        self._install(probing)
         runtime = scene.world.runtime
         self.names = access.Names(
             filtered=(f"{runtime}/.dbus-proxy",),
@@ -61,7 +61,7 @@ class Flatpak:
         assert done.returncode == 0, (words[:2], done.stdout, done.stderr)
         return done.stdout
 
-    def _install(self, python: bool) -> None:
+    def _install(self, probing: bool) -> None:
         """A runtime of nearly nothing, and an app of one file, in a repository of their own."""
         base, arch = self.base, self._do("flatpak", "--default-arch").strip()
         # 1.14 cannot begin a build where no system installation exists: an empty one, as ostree-init(1) makes it.
@@ -75,7 +75,7 @@ class Flatpak:
         names = "".join(f"{key}={RUNTIME}/{arch}/stable\n" for key in ("runtime", "sdk"))
         (runtime / "metadata").write_text(f"[Runtime]\nname={RUNTIME}\n{names}")
         (runtime / "usr" / "etc" / "ld.so.conf").write_text("/usr/lib\n")  # an empty one would be made a cache for
-        if python:
+        if probing:
             contents.fill(runtime / "usr")
         self._publish(runtime, "--runtime")
         self._do("flatpak", "--user", "remote-add", "--no-gpg-verify", "here", f"file://{base}/repo")

@@ -1,4 +1,4 @@
-"""A runtime for Flatpak that holds one thing: this machine's Python with what ``broker/probe.py`` needs of it."""
+"""What a runtime of Flatpak holds to run the probe: this machine's Python, and the files that it needs for that."""
 
 import json
 import os

@@ -119,7 +119,7 @@ def theirs() -> Iterator[flatpak.Flatpak]:
         (scene.world.runtime / "wayland-0").unlink()
         (scene.world.runtime / "wayland-0").symlink_to(compositor)
         scene.world.environ = dict(scene.environ)
-        yield flatpak.Flatpak(scene, python=True)
+        yield flatpak.Flatpak(scene, probing=True)
 
 
 def questions(scene: scenery.Scenery, bait: Bait) -> dict[str, list[object]]:
