@@ -24,6 +24,7 @@ version = "1.0"  # what people call it; only shown
 serial = 1       # raise it with every signed manifest: an older one is refused
 command = {command}
 interface = {interface}
+# files = "read" # it opens files that are named on its command line; "write": it saves them, too
 """
 
 _WINDOW = """
