@@ -304,3 +304,28 @@ def test_the_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
     table = EPERM | {name: (number, number) for name, number in ENOSYS.items()} | GUARDED
     for name, row in table.items():
         assert ours.get(name) == row[column(machine)], name
+
+
+# What a companion may do (number on x86_64, number on aarch64): move bytes between Unix sockets, and have memory.
+COMPANION = {
+    "read": (0, 63), "write": (1, 64), "close": (3, 57), "poll": (7, None), "mmap": (9, 222), "munmap": (11, 215),
+    "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
+    "mremap": (25, 216), "madvise": (28, 233), "getpid": (39, 172), "connect": (42, 203), "sendto": (44, 206),
+    "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "getsockname": (51, 204),
+    "getsockopt": (55, 209), "exit": (60, 93), "sigaltstack": (131, 132), "gettid": (186, 178), "futex": (202, 98),
+    "restart_syscall": (219, 128), "clock_gettime": (228, 113), "exit_group": (231, 94), "ppoll": (271, 73),
+    "accept4": (288, 242),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_companion_may_do_this_and_nothing_else(machine: str) -> None:
+    program = seccomp.companion(machine)
+    allowed = {row[column(machine)] for row in COMPANION.values()} | {GUARDED["socket"][column(machine)]}
+    for number in range(600):
+        expected = "allow" if number in allowed else "ENOSYS"
+        assert verdict(machine, number, 1, program=program) == expected, number
+    for family in (0, 2, 10, 16):
+        assert guarded(machine, "socket", family, program=program) == "EAFNOSUPPORT"
+    for audit in FOREIGN[machine].values():
+        assert verdict(machine, 0, audit=audit, program=program) == "kill"
