@@ -77,10 +77,14 @@ Step = tuple[str, ...]
 
 
 def does(
-    here: world.World, *steps: Step, address: str = "DBUS_SESSION_BUS_ADDRESS", removed: str = ""
+    here: world.World,
+    *steps: Step,
+    name: str = world.APP,
+    address: str = "DBUS_SESSION_BUS_ADDRESS",
+    removed: str = "",
 ) -> tuple[list[str], list[str]]:
     """(what came of each step inside, what was heard besides); address: the variable that leads to the bus."""
-    told = json.loads(here.says(CLIENT, json.dumps(steps), address, removed=removed).splitlines()[-1])
+    told = json.loads(here.says(CLIENT, json.dumps(steps), address, name=name, removed=removed).splitlines()[-1])
     return told["said"], told["heard"]
 
 

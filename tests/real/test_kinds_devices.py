@@ -26,7 +26,7 @@ NOBODYS = ("/dev/dri/card0", "/dev/input/event0", "/dev/input/mouse0", "/dev/hid
 ALL = (*NOBODYS, *(node for nodes in OURS.values() for node in nodes))
 # Which of the nodes can be opened for writing, and whether what stands there is a device.
 OPENS = f"""
-import json, os, stat
+import json, os, stat, sys
 found = []
 for name in {ALL!r}:
     try:
@@ -35,7 +35,7 @@ for name in {ALL!r}:
         continue
     if stat.S_ISCHR(os.fstat(handle).st_mode) and os.read(handle, 4) == bytes(4):
         found.append(name)
-print(json.dumps(sorted(found)))
+print(json.dumps([sorted(found), os.path.isdir(sys.argv[1])]))
 """
 TOLD = {"camera": "/sys/devices", "gpu": "/sys/dev/char", "input": "/sys/class/input", "usb": "/sys/devices"}
 
@@ -74,35 +74,28 @@ def on_the_machine(here: world.World, *words: str) -> subprocess.CompletedProces
     )
 
 
-def opened(here: world.World) -> list[str]:
-    done = on_the_machine(here, OPENS)
+def opened(here: world.World, told: str) -> tuple[list[str], bool]:
+    """Which nodes can be used inside, and whether there is a directory of /sys that tells of them."""
+    done = on_the_machine(here, OPENS, told)
     assert done.returncode == 0, done.stderr
-    found: list[str] = json.loads(done.stdout)
-    return found
+    found, exists = json.loads(done.stdout)
+    return found, exists
 
 
 @pytest.mark.parametrize("kind", OURS)
 def test_its_nodes_are_there_when_it_is_granted_and_no_others(here: world.World, kind: str) -> None:
     scope: Mapping[str, object] = {"kind": kind, **({"nodes": ["/dev/ttyUSB0"]} if kind == "device" else {})}
     here.install(world.manifest(world.PYTHON, {"it": scope}))
-    assert opened(here) == []
+    told = TOLD.get(kind, "/sys")
+    assert opened(here, told) == ([], False)
     here.decide()
-    assert opened(here) == list(OURS[kind])
-
-
-@pytest.mark.parametrize("kind", TOLD)
-def test_the_kernel_tells_of_them_when_they_are_granted(here: world.World, kind: str) -> None:
-    here.install(world.manifest(world.PYTHON, {"it": {"kind": kind}}))
-    asked = f"import os; print(os.path.isdir({TOLD[kind]!r}))"
-    assert on_the_machine(here, asked).stdout == b"False\n"
-    here.decide()
-    assert on_the_machine(here, asked).stdout == f"{os.path.isdir(TOLD[kind])}\n".encode()
+    assert opened(here, told) == (list(OURS[kind]), os.path.isdir(told) and kind in TOLD)
 
 
 def test_without_the_devices_the_grant_is_withheld(here: world.World) -> None:
     here.install(world.manifest(world.PYTHON, {"it": {"kind": "usb"}, "play": {"kind": "input"}}))
     here.decide()
-    bare = machine(here, (), OPENS)
+    bare = machine(here, (), OPENS, "/sys")
     done = subprocess.run(bare, env=here.environ, cwd=here.base, capture_output=True, check=False)
-    assert json.loads(done.stdout) == []
+    assert json.loads(done.stdout) == [[], False]
     assert b"no game controller" in done.stderr and b"no USB devices" in done.stderr
