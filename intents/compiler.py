@@ -1,7 +1,7 @@
 """Grant and host facts to sandbox: the base, then each granted scope through its kind, then the laws (SPEC §9.3)."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from intents import base, errors, facts, model, named, paths, risk, sandbox, seccomp
@@ -26,44 +26,52 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     """
     _refuse_missing(grant, host)
     given: dict[str, list[sandbox.Op]] = {}
+    always = base.ops(grant.vetted, host)
+    taken = _taken(grant, host, always)
     withheld: list[tuple[str, errors.IntentError]] = []
     for verdict in grant.verdicts:
         try:
             asked = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
             _refuse_changing(asked, grant.vetted.manifest.app, host)
-            given[verdict.intent.id] = [op for each in asked for op in _stored(each, grant, host)]
+            given[verdict.intent.id] = [op for each in asked for op in _stored(each, grant, host, taken)]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
             withheld.append((verdict.intent.id, error))
-    ops = [*base.ops(grant.vetted, host), *(op for name in sorted(given) for op in given[name])]
+    ops = [*always, *(op for name in sorted(given) for op in given[name])]
     ops.extend(_program(grant, host, ops))
     if not any(isinstance(op, sandbox.LaunchSocket) and op.name == accessibility.BUS for op in ops):
         ops.extend(base.without_accessibility(grant.vetted.manifest.app))
     return Compiled(sandbox=_assemble(grant, host, ops), withheld=tuple(withheld))
 
 
-def _stored(op: sandbox.Op, grant: model.Grant, host: facts.HostFacts) -> tuple[sandbox.Op, ...]:
+def _stored(
+    op: sandbox.Op, grant: model.Grant, host: facts.HostFacts, taken: Mapping[str, str]
+) -> tuple[sandbox.Op, ...]:
     """The operation, with a directory to persist at the place where it is stored.
 
-    Raises RefusedError ``place-taken`` where something else the app asks for leads there on this host, granted or not:
-    of two things at one place only one could be seen, and a grant must never hide another.
+    Raises RefusedError ``place-taken`` where something else stands on this host, whether it is granted or not: of two
+    things at one place only one could be seen, and a grant must never hide another.
     """
     if not isinstance(op, sandbox.Persist):
         return (op,)
-    for place in _asked(grant, host):
-        if paths.inside(place, host.account.home) and (paths.inside(place, op.dest) or paths.inside(op.dest, place)):
-            message = f"`{op.dest}` cannot be the app's own: it also asks for `{place}`"
-            raise errors.RefusedError("place-taken", paths.printable(message))
+    for place, why in taken.items():
+        if paths.inside(place, op.dest) or paths.inside(op.dest, place):
+            shown = f"`{op.dest}` cannot be the app's own: `{place}` {why}"
+            raise errors.RefusedError("place-taken", paths.printable(shown))
     return base.own(grant.vetted, host, f"persist/{op.name}", op.dest, op.because)
 
 
-def _asked(grant: model.Grant, host: facts.HostFacts) -> set[str]:
-    """Where the program and every path that the app declares stand on this host, by name and at the end of links."""
+def _taken(grant: model.Grant, host: facts.HostFacts, always: Iterable[sandbox.Op]) -> dict[str, str]:
+    """Places of the home where the program stands, what the app asks for, by name and at the end of links, and what
+    the base shows: with the reason why nothing else may be there."""
     declared = [verdict.intent.scope for verdict in grant.verdicts]
     places = [scope.place.resolve(dict(host.directories)) for scope in declared if isinstance(scope, path.Path)]
     named = {grant.vetted.manifest.app.command[0], *(place for place in places if place)}
-    return named | {fact.real for fact in host.paths if fact.path in named and fact.real}
+    named |= {fact.real for fact in host.paths if fact.path in named and fact.real}
+    shown = {op.dest for op in always if isinstance(op, sandbox.Bind) and op.access is sandbox.Access.READ}
+    found = dict.fromkeys(shown, "is shown to it anyway") | dict.fromkeys(named, "is asked for as well")
+    return {place: why for place, why in sorted(found.items()) if paths.inside(place, host.account.home)}
 
 
 def _refuse_missing(grant: model.Grant, host: facts.HostFacts) -> None:

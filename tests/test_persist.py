@@ -33,6 +33,17 @@ def test_what_is_not_signed_keeps_it_in_memory() -> None:
     assert not box.make
 
 
+def test_what_the_base_shows_of_the_user_is_not_hidden_by_it() -> None:
+    seen = test_compile.host(found=(test_compile.at(f"{test_compile.HOME}/.themes"),))
+    kept = {"kind": "persist", "names": [".themes"]}
+    with pytest.raises(errors.RefusedError) as refused:
+        test_compile.compiled(seen, **kept)
+    assert refused.value.code == "place-taken"
+    box = test_compile.compiled(seen, optional=True, **kept).sandbox
+    (bind,) = (mount for mount in box.mounts if mount.dest == f"{test_compile.HOME}/.themes")
+    assert isinstance(bind, sandbox.Bind) and bind.source == f"{test_compile.HOME}/.themes"
+
+
 def test_the_program_itself_is_not_hidden_by_it() -> None:
     program = f"{test_compile.HOME}/games/app"
     seen = test_compile.host(found=(test_compile.at(program, "file"),))
