@@ -211,8 +211,6 @@ def _expected(box: sandbox.Sandbox, outside: Sequence[tuple[str, str]]) -> dict[
             case sandbox.Device():
                 above = [mode for place, mode in outside if paths.inside(mount.dest, place)]
                 found[mount.dest] = above[-1] if above else "rw"
-            case sandbox.File() | sandbox.LaunchSocket() | sandbox.LaunchFile():
-                found[mount.dest] = "ro"
             case sandbox.Tmpfs():
                 found[mount.dest] = "ro" if mount.mask else "rw"
             case sandbox.Special():
@@ -248,7 +246,7 @@ def _processes(case: Case) -> Iterator[Row]:
 
 
 def _kernel(case: Case) -> Iterator[Row]:
-    features = {"", *(allow.feature for allow in case.box.allows)} - {""}
+    features = {allow.feature for allow in case.box.allows}
     for name, (words, feature) in _CALLS.items():
         yield case.yes(name, "kernel", words, ("call", name), feature in features)
     for name, (operands, needs) in _FAMILIES.items():
