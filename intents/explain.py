@@ -83,7 +83,7 @@ def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
     named = [intent.scope.place.resolve(known) for intent in manifest.intents if isinstance(intent.scope, path.Path)]
     wanted = [(manifest.app.command[0], "file", 0), *((name, "dir", host.account.uid) for name in named if name)]
     new = [
-        facts.PathFact(path=name, real=name, kind=kind, owner=owner)
+        facts.PathFact(path=name, real=_real(name, host), kind=kind, owner=owner)
         for name, kind, owner in dict.fromkeys(wanted)
         if host.path(name) is None
     ]
@@ -91,6 +91,13 @@ def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
     alone = facts.Closure(entries=(facts.Entry(path=program, kind="file"),))
     looked = host.closure is not None and any(entry.path == program for entry in host.closure.entries)
     return dataclasses.replace(host, paths=(*host.paths, *new), closure=host.closure if looked else alone)
+
+
+def _real(name: str, host: facts.HostFacts) -> str:
+    """Where a path leads by the links at the top of the host's file system, such as /bin."""
+    links = {entry.path: f"/{entry.target.strip('/')}" for entry in host.system if entry.kind == "link"}
+    top = next((link for link in links if paths.depth(link) == 1 and paths.inside(name, link)), "")
+    return links[top] + name[len(top) :] if top else name
 
 
 def _settled(vetted: model.Vetted, host: facts.HostFacts, said: Said) -> model.Grant:

@@ -154,9 +154,10 @@ def test_a_narrower_base_shows_nothing_that_a_wider_one_does_not(
     less, much = (on(case, chosen) for chosen in bases)
     narrow_view, wide_view = mounts.visible(less.mounts), mounts.visible(much.mounts)
     for at, seen in narrow_view.items():
-        wide = mounts.at(wide_view, at)[0]
+        wide, top = mounts.at(wide_view, at)
+        by_link = f"/{wide.target.strip('/')}{at[len(top) :]}"  # such as /lib, which only the wider base has
         assert not seen.source or mounts.source(wide_view, at) == seen.source, at
-        assert not seen.target or wide.source or wide.target == seen.target, at
+        assert not seen.target or wide.source or seen.target in (wide.target, by_link), at
         assert wide.writable >= seen.writable, at
     assert {env.name: env.value for env in less.env}.items() <= {env.name: env.value for env in much.env}.items()
     assert set(less.passed) <= set(much.passed)
