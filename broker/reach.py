@@ -167,7 +167,9 @@ def _inside(
     # ``terminal`` lets it end with us, whatever the app would do.
     asking = dataclasses.replace(box, command=command, terminal=True)
     with tempfile.TemporaryDirectory(prefix="reach-", dir=_own(at), ignore_cleanup_errors=True) as directory:
-        settings = {"run": f"{directory}/run", "stamp": f"{directory}/stamp", "name": app.manifest.app.name}
+        # What a launch leaves for others to find it by: its record, its stamp, its instance for the desktop's portals.
+        left = {name: f"{directory}/{name}" for name in ("run", "stamp", "instances")}
+        settings = {**left, "name": app.manifest.app.name}
         sections = plan.decode(bwrap.plan_bytes(asking, app.host, guards=(), settings=settings))
         if sections is None:
             raise _failed("its sandbox is more than a plan can hold")
