@@ -17,6 +17,7 @@ MAX_MESSAGES = 1000  # that may come before the answer to a call
 MAX_LINE = 512
 
 _DAEMON = "org.freedesktop.DBus"
+_DOCUMENTS = "org.freedesktop.portal.Documents"
 # Header fields: code -> (attribute, signature).
 _FIELDS = {
     1: ("path", "o"),
@@ -215,7 +216,7 @@ class Connection:
                 if answer.kind == ERROR:
                     raise ValueError(f"{message.member} is refused")
                 return answer
-        raise ValueError("the bus does not answer")
+        raise ValueError(f"nothing answers {message.member}")
 
     def send(self, message: Message) -> int:
         """Send with the next serial number, which is returned."""
@@ -296,6 +297,24 @@ def owner(address: str, name: str, timeout: float = 1.0) -> int:
 
 def told(address: str, name: str, path: str, member: str, timeout: float = 1.0) -> str:
     """The one string that a method of the interface called like the service itself returns; empty without it."""
+    answer = _told(address, name, path, member, timeout)
+    try:
+        return str(_read(answer.body, 0, answer.order, "s")[0]) if answer and answer.signature == "s" else ""
+    except (ValueError, struct.error, IndexError):
+        return ""
+
+
+def documents(address: str, timeout: float = 1.0) -> bytes:
+    """Where the document portal of the bus at ``address``, started if need be, is mounted; empty if it does not say."""
+    answer = _told(address, _DOCUMENTS, "/org/freedesktop/portal/documents", "GetMountPoint", timeout)
+    if answer is None or answer.signature != "ay" or len(answer.body) < 4:
+        return b""
+    size, found = struct.unpack_from(answer.order + "I", answer.body)[0], answer.body[4:]
+    return found.rstrip(b"\0") if size == len(found) else b""
+
+
+def _told(address: str, name: str, path: str, member: str, timeout: float) -> Message | None:
+    """The return of a method without arguments, of the interface called like the service itself."""
     where = target(address)
     try:
         with socket.socket(socket.AF_UNIX) as stream:
@@ -303,11 +322,9 @@ def told(address: str, name: str, path: str, member: str, timeout: float = 1.0) 
             stream.connect(where or "")
             bus = Connection(stream, time.monotonic() + timeout)
             bus.greet()
-            asked = Message(kind=CALL, serial=0, path=path, interface=name, member=member, destination=name)
-            answer = bus.call(asked)
-            return str(_read(answer.body, 0, answer.order, "s")[0]) if answer.signature == "s" else ""
-    except (OSError, ValueError, struct.error, IndexError):
-        return ""
+            return bus.call(Message(kind=CALL, serial=0, path=path, interface=name, member=member, destination=name))
+    except (OSError, ValueError):
+        return None
 
 
 def _well_known(found: tuple[str, ...]) -> tuple[str, ...]:

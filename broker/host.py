@@ -39,10 +39,11 @@ MEDIA = ("/run/media", "/media")
 RESERVED = ("/etc/intents", "/usr/share/intents", "/var/lib/intents")
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
 PATIENCE = 5.0  # seconds for a bus on a busy machine
-_WHAT = ("path", "place", "display", "bus", "socket", "nodes", "mounts", "look", "program")
+_WHAT = ("path", "place", "display", "bus", "documents", "socket", "nodes", "mounts", "look", "program")
 EVERYTHING = (
     *(facts.Need(what="display", name=name) for name in ("wayland", "x11")),
     *(facts.Need(what="bus", name=name) for name in ("session", "system")),
+    facts.Need(what="documents", name="session"),
     *(facts.Need(what="socket", name=name) for name in services.SOCKETS),
     *(facts.Need(what="nodes", name=name) for name in services.PATTERNS),
     *(facts.Need(what="program", name=name) for name in display.NESTED),
@@ -92,6 +93,7 @@ def _look(
     links = [entry.path for entry in etc if entry.kind == "link"]
     listed = (account.home, dict(directories).get(paths.REMOVABLE))
     asked = sorted({*filter(None, places), *wanted["path"], *reserved, *links, command})
+    buses = tuple(filter(None, (_bus(watch, name, runtime, kept, app_id) for name in wanted["bus"])))
     seen = _HostFacts(
         machine=os.uname().machine,
         account=account,
@@ -104,7 +106,7 @@ def _look(
         paths=tuple(_path(watch, each, listed) for each in asked),
         wayland=displays.look_wayland(watch) if "wayland" in wanted["display"] else None,
         x11=displays.look_x11(watch, account) if "x11" in wanted["display"] else None,
-        buses=tuple(filter(None, (_bus(watch, name, runtime, kept, app_id) for name in wanted["bus"]))),
+        buses=buses,
         bwrap=_program(watch, "bwrap"),
         proxy=_program(watch, "xdg-dbus-proxy"),
         landlock=landlock(),
@@ -112,6 +114,7 @@ def _look(
         env_resets_signals=_signals(watch),
         code=programs.code(),
         sockets=services.sockets(watch, wanted["socket"], runtime, account),
+        documents=_documents(watch, [each.address for each in buses if each.name in wanted["documents"]]),
         nodes=services.nodes(watch, wanted["nodes"]),
         programs=tuple((name, found) for name in wanted["program"] if (found := _program(watch, name))),
         kernel=mounts.system(table),
@@ -313,6 +316,17 @@ def _accessibility(watch: guards.Watch, runtime: str) -> str:
     return bus.usable(known)
 
 
+def _documents(watch: guards.Watch, addresses: Iterable[str]) -> str:
+    """Where the document portal shows its files: a file system of its own, another one once it was restarted."""
+    for address in addresses:
+        where = os.fsdecode(bus.documents(address, PATIENCE))
+        if os.path.isabs(where) and os.path.ismount(where):
+            watch.see("real", where)
+            watch.see("node", f"{where}/by-app")
+            return where
+    return ""
+
+
 def _ours(kept: state.Places, app_id: str, pid: int) -> bool:
     """Whether a process is the filter of an instance of this app: what owns the id there is sandboxed already."""
     with contextlib.suppress(OSError, ValueError):
@@ -320,9 +334,18 @@ def _ours(kept: state.Places, app_id: str, pid: int) -> bool:
         for name in os.listdir(run):
             first = (state.read_private(f"{run}/{name}", 4096) or b"").partition(b"\n")[0] if "." in name else b""
             record = json.loads(first) if first else {}
-            if pid and (record.get("app"), record.get("proxy")) == (app_id, pid):
+            if pid and record.get("app") == app_id and record.get("proxy") in _ancestry(pid):
                 return os.readlink(f"/proc/{pid}/exe") == programs.find("xdg-dbus-proxy")
     return False
+
+
+def _ancestry(pid: int) -> tuple[int, ...]:
+    """The process, and those above it as far as bubblewrap's two go that a proxy may run in (SPEC §9.8)."""
+    found = [pid]
+    while len(found) < 3 and found[-1]:
+        with open(f"/proc/{found[-1]}/stat", "rb") as status:
+            found.append(int(status.read().rpartition(b")")[2].split()[1]))
+    return tuple(found)
 
 
 def _program(watch: guards.Watch, name: str) -> str:

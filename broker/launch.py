@@ -1,8 +1,8 @@
 """The executor: reads a plan, checks that it still holds, opens what it names and becomes bubblewrap (SPEC §10).
 
 The only way anything is launched, warm or cold. Imports little, because it is most of what a warm start costs:
-``companions`` only where there are any, ``named`` only where an argument may name a file, ``relay`` only on a terminal,
-``ctypes`` only for Landlock, ``time`` only for plans that end, errors only to raise.
+``companions`` only where there are any, ``identity`` only for portals, ``named`` where an argument may name a file,
+``relay`` only on a terminal, ``ctypes`` only for Landlock, ``time`` only for plans that end, errors only to raise.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -15,7 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Beside = tuple[list[int], Callable[[], None], list[bytes]]
+
 Sections = dict[str, tuple[bytes, ...]]
+Settings = dict[bytes, bytes]
 
 _DIRECTORY = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _OBJECT = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -128,18 +131,16 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
     sockets = settings[b"run"] + b"/%d" % os.getpid()
     # First, because it takes the longest: it gets ready while the rest is prepared.
-    beside, sync = _start_companions(sections, sockets) if sections["companions"] else ([], 0)
+    beside, wait, told = _start_companions(sections, settings, sockets) if sections["companions"] else ([], None, [])
     for path in sections["make"]:
         os.close(_walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
         _link(*sections["links"][at : at + 3])
     args = _arguments(sections, settings, sockets)
-    if beside:
-        from broker import companions
-
-        companions.wait(sections["companions"], beside, sync)
-    proxy = beside[0] if settings[b"proxy"] else 0
-    options = _options(settings, terminal, _record(settings, proxy), sync)
+    if wait:
+        wait()
+    record = _record(settings, beside[0] if settings[b"proxy"] else 0)
+    options = [*_options(settings, terminal, record), *told]
     command = [*sections["command"], *arguments]
     deaf = terminal and settings[b"signals"] == b"1"
     if deaf:
@@ -170,11 +171,9 @@ def _relayed(start: "Callable[[], None]") -> int:
     return status
 
 
-def _options(settings: "dict[bytes, bytes]", terminal: bool, record: int, sync: int) -> "list[bytes]":
+def _options(settings: Settings, terminal: bool, record: int) -> "list[bytes]":
     """What the plan cannot know: the descriptors of this launch, and whether it has a terminal."""
     options = [b"--json-status-fd", b"%d" % record]
-    if sync:
-        options += [b"--sync-fd", b"%d" % sync]
     if terminal or settings[b"terminal"] == b"1":
         options.append(b"--die-with-parent")
     if not terminal:
@@ -297,7 +296,7 @@ def _memory(content: bytes) -> int:
     return handle
 
 
-def _arguments(sections: Sections, settings: "dict[bytes, bytes]", sockets: bytes) -> "list[bytes]":
+def _arguments(sections: Sections, settings: Settings, sockets: bytes) -> "list[bytes]":
     """bubblewrap's arguments with descriptors in place of tags; ``sockets``: the directory of this launch's."""
     sources = sections["binds"][::2]
 
@@ -337,18 +336,22 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
     return home
 
 
-def _start_companions(sections: Sections, directory: bytes) -> "tuple[list[int], int]":
-    """Start what lives beside the sandbox; ``directory`` is for its sockets, which an earlier process left behind."""
+def _start_companions(sections: Sections, settings: Settings, directory: bytes) -> "Beside":
+    """Start what lives beside the sandbox: its pids, what waits until all are ready, bubblewrap's options about it."""
     from broker import companions
 
-    handle = _walk(directory, make=True)
-    for name in os.listdir(f"/proc/self/fd/{handle}"):
-        os.unlink(name, dir_fd=handle)
-    os.close(handle)
-    return companions.start(sections["companions"], directory, _memory)
+    os.close(_walk(directory, make=True))
+    companions.empty(directory)
+    told = []
+    if settings[b"identity"]:
+        from broker import identity
+
+        told = [b"--info-fd", b"%d" % identity.make(settings[b"identity"], settings[b"instances"], directory)]
+    pids, ready = companions.start(sections["companions"], directory, _memory)
+    return pids, lambda: companions.wait(sections["companions"], pids, ready), [*told, b"--sync-fd", b"%d" % ready]
 
 
-def _record(settings: "dict[bytes, bytes]", proxy: int) -> int:
+def _record(settings: Settings, proxy: int) -> int:
     """The file that says this instance runs: one line of ours, then what bubblewrap reports (SPEC §10.4).
 
     proxy: the pid of its xdg-dbus-proxy, or 0: a name on the bus that this process owns is the app's own.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import history, journal, state
+from broker import history, identity, journal, state
 from intents import errors, model
 
 PATIENCE = 5.0  # seconds that an app has to end by itself
@@ -111,6 +111,8 @@ def sweep(places: state.Places, book: journal.Journal, now: model.Clock) -> None
             _remove(record.path)
         for run in _directories(places):
             _remove_orphans(run)
+        if places.runtime:
+            identity.remove_stale(f"{os.path.dirname(places.runtime)}/.flatpak", directory(places))
 
 
 def stop(running: Sequence[Instance], *, kill: bool, patience: float = PATIENCE) -> None:
@@ -240,7 +242,7 @@ def _exited(record: Instance) -> history.Entry:
 
 
 def _remove(path: str) -> None:
-    """A record and the proxy's sockets that belong to it."""
+    """A record and what a launch made beside it: the sockets of its companions, its identity."""
     with contextlib.suppress(OSError):
         os.unlink(path)
     _remove_sockets(path.removesuffix(".json"))

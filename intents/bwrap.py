@@ -9,7 +9,7 @@ in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, the system call
 
 from dataclasses import dataclass
 
-from intents import facts, paths, plan, sandbox, seccomp
+from intents import facts, identity, paths, plan, sandbox, seccomp
 
 # Always: every namespace is new, no capability is left, no user namespace can be made inside (SPEC §9.2).
 ALWAYS = ("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL")
@@ -62,6 +62,8 @@ def plan_bytes(
         "signals": "1" if host.env_resets_signals and _shows(box, "/usr/bin/env") else "0",
         "seccomp": box.seccomp.hex(),
         "files": box.named.access if box.named else "",
+        "identity": identity.keyfile(box) if box.identified else "",
+        "instances": f"{host.runtime_dir}/.flatpak" if box.identified else "",
         **settings,
     }
     own = f"{host.apps}/{box.app_id}-{box.lineage}"
@@ -109,7 +111,8 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, t
 
 def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The companions' command lines as people read them: whose each is, and its words."""
-    names = {"a": box.app_id, "c": "<filter>", "k": "<filter>"}
+    names = {"a": box.app_id, "c": "<filter>", "k": "<filter>", "s": "<directory of this launch>"}
+    names[f"s{sandbox.IDENTITY}"] = "<identity file of this launch>"
     return tuple(
         (op.because, (op.program, *(_shown(arg, names) for arg in op.arguments if arg[:1] not in ("l", "w"))))
         for op in _companions(box, host)
@@ -223,8 +226,11 @@ def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Co
     rules = _proxy(box, host)
     if not rules:
         return box.companions
-    arguments = ("w--fd=", f"l{len(rules)} --args=", *rules)
-    proxy = sandbox.Companion(name="xdg-dbus-proxy", program=host.proxy, arguments=arguments, because=sandbox.BASE)
+    name, program, arguments = "xdg-dbus-proxy", host.proxy, ("w--fd=", f"l{len(rules)} --args=", *rules)
+    if box.identified:
+        buses = tuple(bus for bus in host.buses if f"={bus.address}" in rules)
+        name, program, arguments = "bwrap", host.bwrap, (*identity.around_proxy(host, buses), *arguments)
+    proxy = sandbox.Companion(name=name, program=program, arguments=arguments, because=sandbox.BASE)
     return (proxy, *box.companions)
 
 

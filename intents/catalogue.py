@@ -89,7 +89,7 @@ NEVER = {
     "org.freedesktop.systemd1": "it starts programs outside the sandbox",
     "org.freedesktop.Flatpak": "it starts programs outside the sandbox",
     "org.freedesktop.impl.portal": "it answers the desktop's permission questions",
-    "org.freedesktop.portal": "the desktop would take the app for an unsandboxed program",
+    "org.freedesktop.portal": "some portals lead out of the sandbox; each has a kind of its own, such as `files`",
     "org.freedesktop.DBus": "the filter answers for the bus itself",
     "ca.desrt.dconf": "it changes the settings of every program",
     "org.gnome.Shell": "it can run code in the desktop shell",

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from intents import base, errors, facts, model, named, paths, risk, sandbox, seccomp
+from intents import base, errors, facts, identity, model, named, paths, risk, sandbox, seccomp
 from intents.kinds import accessibility, network, path
 
 # With these of the host's namespaces shared, abstract sockets or signals reach outside unless Landlock closes them.
@@ -33,7 +33,8 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
         try:
             asked = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
             _refuse_changing(asked, grant.vetted.manifest.app, host)
-            given[verdict.intent.id] = [op for each in asked for op in _stored(each, grant, host, taken)]
+            own = [op for each in asked for op in _stored(each, grant, host, taken)]
+            given[verdict.intent.id] = [_documents(op, grant) for op in own]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
@@ -60,6 +61,14 @@ def _stored(
             shown = f"`{op.dest}` cannot be the app's own: `{place}` {why}"
             raise errors.RefusedError("place-taken", paths.printable(shown))
     return base.own(grant.vetted, host, f"persist/{op.name}", op.dest, op.because)
+
+
+def _documents(op: sandbox.Op, grant: model.Grant) -> sandbox.Op:
+    """The operation, with the app's documents at the place where the document portal shows them (SPEC §5.7)."""
+    if not isinstance(op, sandbox.Documents):
+        return op
+    source = f"{op.root}/by-app/{identity.portal_id(grant.vetted)}"
+    return sandbox.Bind(source=source, dest=op.dest, access=sandbox.Access.WRITE, because=op.because)
 
 
 def _taken(grant: model.Grant, host: facts.HostFacts, always: Iterable[sandbox.Op]) -> dict[str, str]:
@@ -179,13 +188,16 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
     real_x11 = any(isinstance(op, sandbox.Bind) and paths.inside(op.dest, "/tmp/.X11-unix") for op in ops)
     app = grant.vetted.manifest.app
     env = {op.name: op for op in ops if isinstance(op, sandbox.Env)}
+    identified = any(isinstance(op, sandbox.LaunchFile) and op.name == sandbox.IDENTITY for op in ops)
+    rules = [op for op in ops if isinstance(op, sandbox.BusRule) and (identified or not op.identified)]
     return sandbox.Sandbox(
         app_id=app.id,
         lineage=grant.vetted.lineage,
+        portal_id=identity.portal_id(grant.vetted),
         mounts=_mounts(ops),
         env=tuple(env[name] for name in sorted(env)),
         passed=tuple({op.name: op for op in ops if isinstance(op, sandbox.Pass) and op.name not in env}.values()),
-        bus_rules=tuple(dict.fromkeys(op for op in ops if isinstance(op, sandbox.BusRule))),
+        bus_rules=tuple(dict.fromkeys(rules)),
         companions=_companions(ops),
         links=tuple(op for op in ops if isinstance(op, sandbox.PrivateLink)),
         shares=tuple(shares[name] for name in sorted(shares)),

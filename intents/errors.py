@@ -55,6 +55,7 @@ CATALOGUE = {
         "userns-forbidden": (125, "The kernel does not let you make user namespaces.", "See `intent-ctl doctor`."),
         "proxy-missing": (125, "xdg-dbus-proxy is not installed.", "Install the package `xdg-dbus-proxy`."),
         "companion-failed": (125, "A process that has to work beside the app did not start.", "See `intent-ctl doctor`."),
+        "identity-failed": (125, "The file by which the desktop's portals recognise the app could not be written.", "See that `$XDG_RUNTIME_DIR` is yours."),
         "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),
         "no-nested-x11": (125, "Nothing is installed that shows X11 windows apart from those of others.", "Install Xwayland or Xephyr."),
         "no-x11": (125, "No X11 display is reachable.", "Start it from an X11 session."),

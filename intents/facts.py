@@ -51,9 +51,9 @@ class Need:
     """One thing that has to be looked at on a host before a scope can be judged and compiled (``model.Scope.needs``).
 
     what: ``path`` (name: an absolute path), ``place`` (as a manifest writes it), ``display`` (wayland or x11), ``bus``
-    (session or system), ``socket`` (a name in ``broker/services.py``), ``nodes`` (a glob below /dev), ``mounts`` (the
-    kernel's table of them), ``look`` (a place that the base may show, ``appearance.py``), ``program`` (a name without
-    a path).
+    (session or system), ``documents`` (session: the document portal on that bus), ``socket`` (a name in
+    ``broker/services.py``), ``nodes`` (a glob below /dev), ``mounts`` (the kernel's table of them), ``look`` (a place
+    that the base may show, ``appearance.py``), ``program`` (a name without a path).
     """
 
     what: str
@@ -153,6 +153,7 @@ class HostFacts:
     env_resets_signals: bool  # /usr/bin/env understands --default-signal (GNU coreutils >= 8.31)
     code: tuple[str, ...] = ()  # canonical: the files and directories that this program itself is run from
     sockets: tuple[tuple[str, str], ...] = ()  # name -> canonical path, of the services that answer here
+    documents: str = ""  # where the document portal is mounted, or empty
     nodes: tuple[Node, ...] = ()  # of /dev, those that an intent needs
     libraries: tuple[Entry, ...] = ()  # directories of the system that hold libraries, and links among them
     closure: Closure | None = None  # of the program, for a base that shows nothing else

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BASE = "base"
+IDENTITY = "identity"  # the launch file by which portals recognise the app
 
 
 class Access(StrEnum):
@@ -107,7 +108,7 @@ class LaunchSocket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchFile:
-    """A file that a companion makes at launch, to be read."""
+    """A file made at launch, to be read: by a companion, or ``IDENTITY``, by which portals know the app (SPEC §9.8)."""
 
     name: str
     dest: str
@@ -182,12 +183,16 @@ class Allow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusRule:
-    """One xdg-dbus-proxy rule: ``verb`` is see, talk, own, call or broadcast; ``rule`` its operand."""
+    """One xdg-dbus-proxy rule: ``verb`` is see, talk, own, call or broadcast; ``rule`` its operand.
+
+    identified: it counts only where the app has an identity file, with which toolkits take this way.
+    """
 
     bus: str
     verb: str
     rule: str
     because: str
+    identified: bool = False
 
     def describe(self) -> str:
         return f"{self.bus} bus: {self.verb} {self.rule}"
@@ -263,7 +268,23 @@ class NamedFiles:
         return f"{self.access} the files named on its command line"
 
 
-Op = Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion | Persist | NamedFiles
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Documents:
+    """What the document portal, mounted at ``root`` on the host, shows of the app's own documents (SPEC §5.7)."""
+
+    root: str
+    dest: str
+    because: str
+
+    def describe(self) -> str:
+        return f"documents of the app at {self.dest}"
+
+
+Op = (
+    Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion | Persist | NamedFiles
+    | Documents
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +293,7 @@ class Sandbox:
 
     app_id: str
     lineage: str
+    portal_id: str  # what the desktop's portals know the app by
     mounts: tuple[Mount, ...]
     env: tuple[Env, ...]
     passed: tuple[Pass, ...]
@@ -294,6 +316,11 @@ class Sandbox:
         given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules, *self.companions)
         named = (self.named,) if self.named else ()
         return (*self.mounts, *self.links, *self.make, *named, *given, *self.env, *self.passed)
+
+    @property
+    def identified(self) -> bool:
+        """Whether the desktop's portals recognise the app."""
+        return any(isinstance(mount, LaunchFile) and mount.name == IDENTITY for mount in self.mounts)
 
     def share(self, namespace: str) -> Share | None:
         """The namespace of the host that is shared under that name."""

@@ -18,17 +18,18 @@ LAYERS = {
         "sandbox facts",
         "model",
         "scopes reach",
+        "portals",
         (
             "kinds.accessibility kinds.network kinds.dns kinds.path kinds.display kinds.dbus kinds.audio kinds.camera "
-            "kinds.debugging kinds.device kinds.env kinds.game_controllers kinds.gpg_agent kinds.gpu "
+            "kinds.debugging kinds.device kinds.env kinds.files kinds.game_controllers kinds.gpg_agent kinds.gpu "
             "kinds.input_method kinds.media_control kinds.multiarch kinds.nested_sandbox "
-            "kinds.notifications kinds.persist kinds.printing "
+            "kinds.notifications kinds.persist kinds.portal kinds.printing "
             "kinds.processes kinds.secrets kinds.shared_memory kinds.smartcard kinds.socket_family "
             "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
         ),
         "kinds",
         "appearance",
-        "sign seccomp base named",
+        "sign seccomp base named identity",
         "diff trust parse risk",
         "flatpak.permission",
         "flatpak.rows",
@@ -43,7 +44,7 @@ LAYERS = {
         "companions.x11_windows companions.x11_authority companions.wayland_wire companions.confine",
         "companions.wayland_registry companions.wayland_context companions.pulse_filter",
         "companions.x11_server companions.wayland_filter",
-        "monitor user_terminal companions probe shell_probe",
+        "monitor user_terminal companions identity probe shell_probe",
         "relay named",
         "launch",
         "state",
@@ -111,9 +112,11 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         {"broker.companions.confine"},
     ),
     "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
+    "broker.identity": (_BARE_STDLIB, {"intents.errors"}),
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},
-        {"_socket", "ctypes", "time", "broker.companions", "broker.named", "broker.relay", "intents.errors"},
+        {"_socket", "ctypes", "time", "broker.companions", "broker.identity", "broker.named", "broker.relay"}
+        | {"intents.errors"},
     ),
     "broker.run": (_BARE_STDLIB | {"pwd", "intents.plan", "broker.launch"}, {"*"}),
 }

@@ -20,6 +20,12 @@ PATIENCE_MS = 10_000  # for all of them together: a launch that hangs tells nobo
 Record = tuple[bytes, bytes, list[bytes]]
 
 
+def empty(directory: bytes) -> None:
+    """Remove what an earlier process of our number left in the directory of its launch."""
+    for name in os.listdir(directory):
+        os.unlink(directory + b"/" + name)
+
+
 def start(section: "tuple[bytes, ...]", directory: bytes, memory: "Callable[[bytes], int]") -> "tuple[list[int], int]":
     """Start all companions, each in a session of its own, without waiting for them.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, portals, reach, sandbox, scopes
 
 KIND = "notifications"
 DOC = """Show notifications. Single methods of the notification service, not all that the program behind it offers."""
@@ -12,6 +12,8 @@ RULES = (
     ("call", "org.freedesktop.Notifications=org.freedesktop.Notifications.*@/org/freedesktop/Notifications"),
     ("broadcast", "org.freedesktop.Notifications=org.freedesktop.Notifications.*@/org/freedesktop/Notifications"),
 )
+# What toolkits use instead once they find that portals know the app.
+PORTAL = f"{portals.SERVICE}=org.freedesktop.portal.Notification.*@{portals.OBJECT}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,4 +36,5 @@ class Notifications(scopes.Whole):
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The filter's rules. Raises HostError ``no-bus`` or ``proxy-missing``."""
-        return reach.bus_ops(host, "session", RULES, because)
+        by_portal = sandbox.BusRule(bus="session", verb="call", rule=PORTAL, because=because, identified=True)
+        return (*reach.bus_ops(host, "session", RULES, because), by_portal)

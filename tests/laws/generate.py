@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from intents import facts, kinds, model, paths
+from intents import facts, kinds, model, paths, portals
 
 EXAMPLES = int(os.environ.get("INTENTS_LAWS") or (200 if os.environ.get("INTENTS_CI") == "1" else 50))
 settings.register_profile("laws", deadline=None, database=None, max_examples=EXAMPLES)
@@ -43,7 +43,9 @@ def dbus(draw: st.DrawFn) -> Mapping[str, object]:
     return table
 
 
+PORTALS = ("files", "open-uri", "appearance", "resource-warnings")
 WHOLE = (
+    *PORTALS,
     "notifications", "tray", "accessibility", "input-method", "secrets", "camera", "gpu", "input", "usb", "printing",
     "smartcard",
     "ssh-agent", "gpg-agent", "processes", "system-info", "debugging", "nested-sandbox",
@@ -280,6 +282,10 @@ def machines(draw: st.DrawFn, places: list[str]) -> facts.HostFacts:
     return host(tree, home, uid, runtime, directories, tuple(reserved), found, abi, context)
 
 
+def _bus(name: str) -> facts.Bus:
+    return facts.Bus(name=name, address=f"unix:path=/run/{name}", activatable=(portals.SERVICE,), owned=())
+
+
 def host(
     tree: dict[str, str],
     home: str,
@@ -304,12 +310,9 @@ def host(
     links = {"localtime": "/usr/share/zone", "drirc": "/opt/drirc", "resolv.conf": "/run/resolv.conf"}
     for name, target in links.items():
         etc.append(facts.Entry(path=f"/etc/{name}", kind="link", target=target))
-    bus = [
-        facts.Bus(name=name, address=f"unix:path=/run/{name}", activatable=(), owned=())
-        for name in ("session", "system", "a11y")
-    ]
     return facts.HostFacts(
         machine="x86_64",
+        documents=f"{runtime}/doc",
         account=facts.Account(uid=uid, gid=uid, user="u", group="u", home=home),
         runtime_dir=runtime,
         directories=tuple(directories.items()),
@@ -320,7 +323,7 @@ def host(
         paths=tuple(fact(path) for path in sorted(found)),
         wayland=facts.Wayland(socket=f"{runtime}/wayland-0", globals=(), context=context),
         x11=facts.X11(display=0, socket="/tmp/.X11-unix/X0", abstract=True, authority=f"{runtime}/xauthority"),
-        buses=tuple(bus),
+        buses=tuple(_bus(name) for name in ("session", "system", "a11y")),
         bwrap="/usr/bin/bwrap",
         proxy="/usr/bin/xdg-dbus-proxy",
         landlock=landlock,

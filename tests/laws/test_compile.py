@@ -247,12 +247,23 @@ def test_every_argument_is_an_option_or_an_operand_of_one(case: Case) -> None:
     assert sections["command"] == (b"/usr/bin/app", b"--option")
 
 
+def _unwrapped(arguments: list[bytes]) -> tuple[bytes, list[bytes]]:
+    """Program and arguments of a companion in a sandbox of its own, which lets it write into one directory."""
+    at = arguments.index(b"=--")
+    around = [arg.decode() for arg in arguments[2:at]]
+    assert arguments[:2] == [b"=--args", b"l%d " % len(around)]
+    assert around[:3] == ["=--unshare-all", "=--unshare-user", "=--disable-userns"]
+    assert around.count("=--bind") == 1 and around[around.index("=--bind") + 1] == "s"
+    return arguments[at + 1][1:], arguments[at + 2 :]
+
+
 @given(cases())
 def test_the_filter_of_a_bus_is_given_rules_and_nothing_else(case: Case) -> None:
     sections = plan.decode(encoded(compiled(case).sandbox, case.host))
     assert sections is not None
     records = list(companions._records(sections["companions"]))
     proxies = [(program, arguments) for name, program, arguments in records if name == b"xdg-dbus-proxy"]
+    proxies += [_unwrapped(arguments) for name, _, arguments in records if name == b"bwrap"]
     # the executor takes the first companion for it
     assert [name for name, _, _ in records[1:] if name == b"xdg-dbus-proxy"] == []
     for program, (ready, listed, *rules) in proxies:

@@ -14,6 +14,7 @@ from typing import IO
 
 from intents import parse, sign
 from tests.conftest import must_work
+from tests.real import pointer
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE = 60.0  # seconds until something that takes one counts as never
@@ -87,14 +88,18 @@ class Desktop:
         done = self.run(*self.ours("broker.ctl", "trust", "accept", app_id, whose))
         assert done.returncode == 0, done.stderr
 
-    def start_bus(self) -> None:
-        """A session bus without any service file, so that nothing of the host answers on it."""
+    def start_bus(self, *services: str) -> None:
+        """A session bus that starts only those of the host's services, so that nothing else of it answers there."""
         config = self.place / "bus.conf"
         socket = self.place / "runtime" / "bus"
+        (self.place / "services").mkdir()
+        for name in services:
+            shutil.copy(f"/usr/share/dbus-1/services/{name}.service", self.place / "services")
         config.write_text(
             '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"'
             ' "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">'
             f"<busconfig><type>session</type><listen>unix:path={socket}</listen>"
+            f"<servicedir>{self.place / 'services'}</servicedir>"
             "<policy context='default'><allow send_destination='*' eavesdrop='true'/><allow eavesdrop='true'/>"
             "<allow own='*'/></policy></busconfig>"
         )
@@ -158,6 +163,10 @@ class Desktop:
         """Type as the user would. The keyboard is a new one each time, which programs need a moment to notice."""
         done = self.run("/usr/bin/wtype", "-s", "500", "-d", "30", text)
         assert done.returncode == 0, done.stderr
+
+    def click(self, x: int, y: int) -> None:
+        """Click there, on a screen of 800x600."""
+        pointer.click(self.place / "runtime" / self.environ["WAYLAND_DISPLAY"], x, y)
 
     def keep_screenshot(self, name: str) -> None:
         """Leave the screen as a PNG file in the directory INTENTS_SHOTS, for people to look at."""
