@@ -69,8 +69,8 @@ _EXAMPLES = """
 
 _IMPORTED = """\
 # Made from an app's permissions in Flatpak. What is still to be written, only its author can say.
-# Flatpak gives some things to every app, unasked: its own name on the session bus, names for media players, portals,
-# accessibility, the variables of whoever starts it. Ask here for those of them that the program uses.
+# Flatpak gives some things to every app, unasked: portals (here `files`, `open-uri` and others), its own name on the
+# session bus, names for media players, `accessibility`, the variables of whoever starts it. Ask for those that it uses.
 """
 _MAX_COMMENT = 240  # characters of one line
 _MAX_COMMENTS = 12_000  # bytes of all of them

@@ -134,6 +134,11 @@ CASES: list[tuple[list[str], flatpak.rows.Outcome, list[dict[str, object]]]] = [
     (["--talk-name=ca.desrt.dconf"], TIGHTER, []),
     (["--talk-name=org.a11y.Bus", "--filesystem=xdg-run/at-spi"], TIGHTER, [{"kind": "accessibility"}]),
     (["--talk-name=org.fcitx.Fcitx", "--talk-name=org.freedesktop.portal.IBus.*"], TIGHTER, [{"kind": "input-method"}]),
+    (["--talk-name=org.freedesktop.portal.OpenURI"], TIGHTER, [{"kind": "open-uri"}]),
+    (["--talk-name=org.freedesktop.portal.FileChooser", "--talk-name=org.freedesktop.portal.Documents"], TIGHTER, [
+        {"kind": "files"}]),
+    (["--talk-name=org.freedesktop.portal.Desktop"], WARNED, []),
+    (["--talk-name=org.freedesktop.portal.*"], WARNED, []),
     (["--talk-name=org.freedesktop.Flatpak"], WARNED, []),
     (["--talk-name=org.freedesktop.*"], WARNED, []),
     (["--talk-name=nonsense"], WARNED, []),

@@ -93,11 +93,41 @@ SYSTEM = {
     ),
 }  # fmt: skip
 
+# What follows `org.freedesktop.portal.` -> the kind that is this portal. Flatpak gives every app all of them.
+PORTALS = {
+    "Account": "account",
+    "Background": "background",
+    "Camera": "camera-portal",
+    "Documents": "files",
+    "Email": "email",
+    "FileChooser": "files",
+    "GameMode": "game-mode",
+    "GlobalShortcuts": "global-shortcuts",
+    "Inhibit": "stay-awake",
+    "Location": "location",
+    "NetworkMonitor": "network-status",
+    "Notification": "notifications",
+    "OpenURI": "open-uri",
+    "Print": "print-dialog",
+    "Realtime": "real-time",
+    "ScreenCast": "screenshare",
+    "Screenshot": "screenshot",
+    "Secret": "app-secret",
+    "Settings": "appearance",
+    "Trash": "trash",
+    "Wallpaper": "wallpaper",
+}
+_PORTAL = "the portal of that name, which asks the user where it matters"
+SESSION |= {
+    f"org.freedesktop.portal.{name}": rows.tighter(_PORTAL, rows.ask(kind, kind)) for name, kind in PORTALS.items()
+}
+
 # Names that are not given, or whose kind is not there yet -> what to do instead.
 INSTEAD = {
     "org.freedesktop.Flatpak": "start other programs outside, or run them inside the sandbox",
-    "org.freedesktop.portal": "the program asks the desktop itself where it can",
+    "org.freedesktop.portal": "ask for the portals that it uses, each by its kind",
     "org.freedesktop.PolicyKit1": "let a service of the system ask for the administrator",
+    "org.gnome.Shell.Screenshot": "ask for `screenshot`",
     "org.gnome.Shell": "there is no narrower way",
     "org.gnome.Mutter": "there is no narrower way",
     "org.gnome.keyring": "ask for `secrets`",
