@@ -153,21 +153,29 @@ MEANT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
-    """Two grants that are more than their sum. one, other: traits (``risk.traits``); says: with their titles in it."""
+    """Two grants that are more than their sum. one, other: traits (``risk.traits``); says: with their titles in it;
+    unless: a trait beside which there is no more to say."""
 
     one: str
     other: str
     says: str
+    unless: str = ""
 
 
 # kind -> what every scope of it brings along; `risk.traits` knows those for which it depends on the scope.
 TRAITS = {
     "network": "sends",
+    "open-uri": "links",
+    "screenshot": "shown",
+    "screenshare": "shown",
+    "remote-desktop": "shown",
+    "location": "whereabouts",
     "secrets": "passwords",
     "ssh-agent": "logs-in",
     "gpg-agent": "signs",
     "smartcard": "signs",
     "camera": "senses",
+    "camera-portal": "senses",
     "processes": "watches",
     "nested-sandbox": "nests",
     "debugging": "kernel",
@@ -183,6 +191,24 @@ COMBINATIONS = {
     ),
     "keys": Together(
         one="keys", other="sends", says="With the network as well, it can send keys and passwords anywhere: {one}."
+    ),
+    "files-by-link": Together(
+        one="files",
+        other="links",
+        says="By the links that it opens, it can send your files out even without the network: {one}.",
+        unless="sends",
+    ),
+    "keys-by-link": Together(
+        one="keys",
+        other="links",
+        says="By the links that it opens, it can send keys and passwords out even without the network: {one}.",
+        unless="sends",
+    ),
+    "shown": Together(
+        one="shown", other="sends", says="With the network as well, it can send what you show it anywhere: {one}."
+    ),
+    "whereabouts": Together(
+        one="whereabouts", other="sends", says="With the network as well, it can tell others where you are."
     ),
     "passwords": Together(
         one="passwords", other="sends", says="With the network as well, it can send your saved passwords anywhere."

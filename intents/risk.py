@@ -46,7 +46,7 @@ def together(
     said = []
     for name, row in catalogue.COMBINATIONS.items():
         one, other = having.get(row.one, {}), having.get(row.other, {})
-        if one and other and any((*one.values(), *other.values())):
+        if one and other and row.unless not in having and any((*one.values(), *other.values())):
             words = {"one": scopes.listed(tuple(one)), "other": scopes.listed(tuple(other))}
             said.append((name, row.says.format_map(words)))
     return tuple(said)

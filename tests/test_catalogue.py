@@ -96,6 +96,10 @@ def test_to_own_a_players_name_is_offered_as_a_kind() -> None:
 WITH: dict[str, Mapping[str, object]] = {
     "files": {"kind": "path", "place": "home/Documents", "access": "read"},
     "keys": {"kind": "path", "place": "home/.ssh", "access": "read"},
+    "files-by-link": {"kind": "path", "place": "home/Documents", "access": "read"},
+    "keys-by-link": {"kind": "path", "place": "home/.ssh", "access": "read"},
+    "shown": {"kind": "screenshare"},
+    "whereabouts": {"kind": "location"},
     "passwords": {"kind": "secrets"},
     "tokens": {"kind": "env", "names": ["API_TOKEN"]},
     "login": {"kind": "ssh-agent"},
@@ -108,10 +112,17 @@ WITH: dict[str, Mapping[str, object]] = {
 }
 
 
+OTHER: dict[str, Mapping[str, object]] = {
+    "kernel": {"kind": "nested-sandbox"},
+    "files-by-link": {"kind": "open-uri"},
+    "keys-by-link": {"kind": "open-uri"},
+}
+
+
 @pytest.mark.parametrize("row", catalogue.COMBINATIONS)
 def test_two_grants_that_are_more_than_their_sum_are_said_together(row: str) -> None:
     one = kinds.from_data(WITH[row])
-    other = kinds.from_data({"kind": "nested-sandbox"} if row == "kernel" else NETWORK)
+    other = kinds.from_data(OTHER.get(row, NETWORK))
     for given, held in (([one, other], []), ([one], [other]), ([other], [one])):
         said = dict(risk.together(given, held, OPEN))
         assert set(said) == ({"screen", "abstract"} if WITH[row]["kind"] == "display" else {row})
@@ -120,6 +131,11 @@ def test_two_grants_that_are_more_than_their_sum_are_said_together(row: str) -> 
     assert not risk.together([one], [], OPEN)
     assert not risk.together([other], [], OPEN)
     assert not risk.together([], [one, other], OPEN)
+
+
+def test_beside_the_network_links_are_no_news() -> None:
+    asked = [place("Documents", "read"), kinds.from_data({"kind": "open-uri"}), kinds.from_data(NETWORK)]
+    assert [name for name, _ in risk.together(asked, [], OPEN)] == ["files"]
 
 
 def test_one_sentence_names_all_that_it_is_about() -> None:
