@@ -33,12 +33,14 @@ RATIOS = {
     "warm_dbus_vs_c_pair": ("warm_dbus", "c_pair"),
     "warm_network_vs_bwrap": ("warm_network", "bwrap_network"),
     "warm_wayland_vs_warm": ("warm_wayland", "warm"),
+    "warm_desktop_vs_warm": ("warm_desktop", "warm"),
     "warm_file_vs_warm": ("warm_file", "warm"),
     "cold_vs_bwrap": ("cold", "bwrap"),
     "warm_vs_firejail": ("warm", "firejail"),
     "warm_vs_firejail_noprofile": ("warm", "firejail_noprofile"),
     "warm_vs_flatpak": ("warm", "flatpak"),
     "warm_dbus_vs_flatpak_dbus": ("warm_dbus", "flatpak_dbus"),
+    "warm_desktop_vs_flatpak_dbus": ("warm_desktop", "flatpak_dbus"),
 }
 LAUNCHER = """#!/usr/bin/python3 -IS
 import sys
@@ -60,8 +62,15 @@ FILES: Intents = {
 NETWORK: Intents = {"net": {"kind": "network", "scope": "host"}, "names": {"kind": "dns", "scope": "any"}}
 BUS: Intents = {"bus": {"kind": "dbus", "bus": "session", "talk": ["org.freedesktop.Notifications"]}}
 WINDOW: Intents = {"window": {"kind": "display", "protocol": "wayland"}}
-PLAIN, ON_BUS, ONLINE, ON_SCREEN, ON_FILE = (
-    f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Screen", "File")
+# What a desktop program has: a window, notifications, the desktop's colours through a portal, a directory it keeps.
+DESKTOP: Intents = {
+    **WINDOW,
+    "notifications": {"kind": "notifications"},
+    "appearance": {"kind": "appearance"},
+    "kept": {"kind": "persist", "names": [".desktop"]},
+}
+PLAIN, ON_BUS, ONLINE, ON_SCREEN, ON_FILE, ON_DESKTOP = (
+    f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Screen", "File", "Desktop")
 )
 APPS = {
     PLAIN: {**FILES, **NETWORK},
@@ -69,9 +78,10 @@ APPS = {
     ONLINE: {**FILES, **NETWORK},
     ON_SCREEN: {**FILES, **NETWORK, **WINDOW},
     ON_FILE: {**FILES, **NETWORK},
+    ON_DESKTOP: {**FILES, **NETWORK, **DESKTOP},
 }
-DENIED = {ONLINE: ()} | dict.fromkeys((PLAIN, ON_BUS, ON_SCREEN, ON_FILE), tuple(NETWORK))
-TAKES: dict[str, dict[str, object]] = {ON_FILE: {"files": "read"}}
+DENIED = {ONLINE: ()} | dict.fromkeys((PLAIN, ON_BUS, ON_SCREEN, ON_FILE, ON_DESKTOP), tuple(NETWORK))
+KEYS: dict[str, dict[str, object]] = {ON_FILE: {"files": "read"}, ON_DESKTOP: {"interface": "window"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +154,7 @@ class Bench:
         self.warm = self._launcher("warm/intent-run", WARM)
         self.cold = self._launcher("cold/intent-run", COLD.format(home=str(here.home)))
         for app, intents in APPS.items():
-            here.install(world.manifest([PROGRAM], intents, app_id=app, **TAKES.get(app, {})))
+            here.install(world.manifest([PROGRAM], intents, app_id=app, **KEYS.get(app, {})))
             for effect in model.Effect:
                 names = [name for name in intents if (name in DENIED[app]) is (effect is model.Effect.DENY)]
                 if names:
@@ -246,6 +256,7 @@ def cases(bench: Bench, flatpak: str) -> dict[str, Case]:
         "c_pair": bench.raw(ON_BUS),
         "warm_dbus": bench.warm_start(ON_BUS),
         "warm_wayland": bench.warm_start(ON_SCREEN),
+        "warm_desktop": bench.warm_start(ON_DESKTOP),
     }
     plain = {**os.environ}
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"):
@@ -315,7 +326,8 @@ def main() -> None:
     with world.world() as here, peers.peer(here.runtime / "wayland-1", peers.says(ends)) as compositor:
         here.environ["WAYLAND_DISPLAY"] = compositor
         address = f"unix:path={here.base}/bus"
-        with peers.message_bus(here.base, address, {"org.freedesktop.Notifications": "/bin/false"}):
+        services = ("org.freedesktop.Notifications", "org.freedesktop.portal.Desktop")
+        with peers.message_bus(here.base, address, dict.fromkeys(services, "/bin/false")):
             peers.eventually(lambda: os.path.exists(address.removeprefix("unix:path=")), "the bus")
             found = cases(Bench(here, address), asked.flatpak)
             wanted = asked.only.split(",") if asked.only else found
