@@ -28,7 +28,7 @@ def here() -> Iterator[world.World]:
     must_work(shutil.which("dbus-send"), "dbus-send")
     with world.world() as made:
         bus = f"unix:path={made.runtime}/bus"
-        with peers.message_bus(made.base, bus, {}):
+        with peers.message_bus(made.base, bus, {"org.freedesktop.portal.Desktop": "/bin/false"}):
             peers.eventually(lambda: (made.runtime / "bus").exists(), "the bus")
             made.environ["DBUS_SESSION_BUS_ADDRESS"] = bus
             made.install(world.manifest(world.SHELL, OWN))
@@ -46,7 +46,12 @@ def cold(here: world.World) -> subprocess.CompletedProcess[bytes]:
     return here.start(PING)
 
 
-def test_a_second_instance_finds_the_name_of_the_first(here: world.World) -> None:
+@pytest.mark.parametrize("portals", [False, True])
+def test_a_second_instance_finds_the_name_of_the_first(here: world.World, *, portals: bool) -> None:
+    """Also where the proxy, whose process is known, runs in a sandbox of its own (SPEC §9.8)."""
+    if portals:
+        here.install(world.manifest(world.SHELL, {**OWN, "where": {"kind": "location"}}, serial=2))
+        here.decide()
     with peers.child([str(word) for word in here.argv(world.APP, f"exec python3 -c '{HOLD}'")], here.environ):
         peers.eventually(lambda: answers(here), "the name of the first instance")
         second = cold(here)
