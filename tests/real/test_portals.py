@@ -199,6 +199,35 @@ def test_a_portal_answers_when_it_is_granted_and_is_refused_when_not(session: de
     assert "ServiceUnknown" in mounted
 
 
+BROWSER = """[Desktop Entry]
+Type=Application
+Name=Browser
+Exec=/bin/sh -c 'echo "$1" >"{opened}"' sh %u
+MimeType=x-scheme-handler/https;
+"""
+
+
+def test_a_link_opens_in_the_users_own_browser(session: desktop.Desktop) -> None:
+    """By what toolkits call, which finds the identity and asks the portal; without the grant nothing opens."""
+    opened = session.place / "opened"
+    applications = session.place / "data" / "applications"
+    applications.mkdir(exist_ok=True)
+    (applications / "browser.desktop").write_text(BROWSER.format(opened=opened))
+    (session.place / "config" / "mimeapps.list").write_text(
+        "[Default Applications]\nx-scheme-handler/https=browser.desktop\n"
+    )
+    open_it = "import sys\nfrom gi.repository import Gio\nGio.AppInfo.launch_default_for_uri(sys.argv[1], None)\n"
+    for kind, expected in (("appearance", False), ("open-uri", True)):
+        app = install(session, f"link-{kind}", kind)
+        done = session.run(*session.ours("broker.run", app, open_it, f"https://example.org/{kind}"))
+        if expected:
+            assert done.returncode == 0, done.stderr
+            desktop.until(opened.exists, "the browser")
+            assert opened.read_text() == f"https://example.org/{kind}\n"
+        else:
+            assert done.returncode != 0 and not opened.exists()
+
+
 def test_the_proxy_sees_its_sockets_and_the_identity_alone(session: desktop.Desktop) -> None:
     app = install(session, "looking", "appearance")
     said = start(session, app, "import sys, time; print('up', file=sys.stderr, flush=True); time.sleep(600)")
