@@ -169,7 +169,7 @@ PLANTED: dict[str, tuple[Callable[[sandbox.Sandbox], sandbox.Sandbox], set[str]]
         {"mounts", *({"accounts"} if os.geteuid() == 0 else set())},
     ),
     "the host's shared memory": (more(mounts=lambda box: (*box.mounts, sandbox.Device(dest="/dev/shm"))), {"shm"}),
-    "a device": (more(mounts=lambda box: (*box.mounts, sandbox.Device(dest="/dev/kmsg"))), {"devices", "mounts"}),
+    "a device": (more(mounts=lambda box: (*box.mounts, sandbox.Device(dest="/dev/fuse"))), {"devices", "mounts"}),
     "a writable bind": (more(mounts=lambda box: instead(box, "Notes", access=sandbox.Access.WRITE)), {"writable"}),
     "another object": (more(mounts=lambda box: instead(box, "Notes", source="/srv")), {"objects"}),
     "the host's /tmp": (
