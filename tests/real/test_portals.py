@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from intents import sign
+from intents.kinds import portal
 from tests.conftest import must_work
 from tests.real import desktop
 from tests.real.world import ALONE, KEY, manifest
@@ -197,6 +198,22 @@ def test_a_portal_answers_when_it_is_granted_and_is_refused_when_not(session: de
     assert "AccessDenied" not in answers.pop(kind)
     assert all("AccessDenied" in answer for answer in (*answers.values(), chosen))
     assert "ServiceUnknown" in mounted
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_every_portal_is_reached_with_its_kind_and_with_no_other(session: desktop.Desktop, half: int) -> None:
+    """Each method without its arguments, which the portals complain of, if they have the portal; nothing is asked."""
+    methods: dict[str, set[str]] = {}
+    for kind in portal.KINDS:
+        for interface, names in kind.interfaces:
+            for name in names:
+                called = f"org.freedesktop.portal.{interface}.{name.replace('*', 'AnyOfThem')}"
+                methods.setdefault(called, set()).add(kind.kind)
+    granted = sorted(kind.kind for kind in portal.KINDS if kind.interfaces)[half::2]
+    app = install(session, f"half-{half}", *granted)
+    answers = told(session, *((*DESKTOP, method, "()") for method in methods), app=app)
+    passed = {method for method, answer in zip(methods, answers, strict=True) if "Error.AccessDenied" not in answer}
+    assert passed == {method for method, needed in methods.items() if needed & set(granted)}
 
 
 BROWSER = """[Desktop Entry]
