@@ -167,7 +167,8 @@ def test_mpv_plays_where_that_is_granted_and_records_nothing(sound: desktop.Desk
         file.setsampwidth(2)
         file.setframerate(44100)
         file.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(step / 20))) for step in range(44100)))
-    words = ("--loop-file=inf", "--force-window=yes", "--term-status-msg=", "tone.wav")
+    # Without sound there is nothing to play: it would end, and its window with it.
+    words = ("--idle=yes", "--loop-file=inf", "--force-window=yes", "--term-status-msg=", "tone.wav")
     sound.grant(MPV, "window", "--for", "session")
     start(sound, MPV, documents, *words)
     desktop.until(lambda: "mpv" in sound.windows(), "the player's window")
