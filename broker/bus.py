@@ -4,10 +4,12 @@ Follows the D-Bus Specification: "Server Addresses", "Authentication Protocol" (
 Bounded in time and size; what a peer sends is data, never believed further than its form.
 """
 
+import contextlib
 import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 CALL, RETURN, ERROR, SIGNAL = 1, 2, 3, 4
@@ -265,13 +267,8 @@ def names(address: str, timeout: float = 1.0) -> tuple[tuple[str, ...], tuple[st
     where = target(address)
     if where is None:
         return None
-    deadline = time.monotonic() + timeout
     try:
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.settimeout(timeout)
-            stream.connect(where)
-            bus = Connection(stream, deadline)
-            bus.greet()
+        with _greeted(where, timeout) as bus:
             owned = strings(bus.ask("ListNames"))
             activatable = strings(bus.ask("ListActivatableNames"))
     except (OSError, ValueError):
@@ -281,13 +278,8 @@ def names(address: str, timeout: float = 1.0) -> tuple[tuple[str, ...], tuple[st
 
 def owner(address: str, name: str, timeout: float = 1.0) -> int:
     """The process that owns ``name`` on the bus at ``address``, as the bus knows it; 0 when nobody says."""
-    where = target(address)
     try:
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.settimeout(timeout)
-            stream.connect(where or "")
-            bus = Connection(stream, time.monotonic() + timeout)
-            bus.greet()
+        with _greeted(target(address) or "", timeout) as bus:
             answer = bus.ask("GetConnectionUnixProcessID", name)
     except (OSError, ValueError):
         return 0
@@ -315,16 +307,22 @@ def documents(address: str, timeout: float = 1.0) -> bytes:
 
 def _told(address: str, name: str, path: str, member: str, timeout: float) -> Message | None:
     """The return of a method without arguments, of the interface called like the service itself."""
-    where = target(address)
     try:
-        with socket.socket(socket.AF_UNIX) as stream:
-            stream.settimeout(timeout)
-            stream.connect(where or "")
-            bus = Connection(stream, time.monotonic() + timeout)
-            bus.greet()
+        with _greeted(target(address) or "", timeout) as bus:
             return bus.call(Message(kind=CALL, serial=0, path=path, interface=name, member=member, destination=name))
     except (OSError, ValueError):
         return None
+
+
+@contextlib.contextmanager
+def _greeted(where: str, timeout: float) -> Iterator[Connection]:
+    """A connection to the bus at a socket, which knows us. Raises OSError or ValueError."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.settimeout(timeout)
+        stream.connect(where)
+        bus = Connection(stream, time.monotonic() + timeout)
+        bus.greet()
+        yield bus
 
 
 def _well_known(found: tuple[str, ...]) -> tuple[str, ...]:

@@ -235,12 +235,13 @@ def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Co
 
 
 def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, ...]:
+    # Made only where it is asked for: a filter takes a moment to build.
     known = {
-        "a": box.app_id,
-        "c": seccomp.build(host.machine, features=()).hex(),
-        "k": seccomp.companion(host.machine).hex(),
+        "a": lambda: box.app_id,
+        "c": lambda: seccomp.build(host.machine, features=()).hex(),
+        "k": lambda: seccomp.companion(host.machine).hex(),
     }
-    words = (f"={known[arg]}" if arg in known else arg for arg in op.arguments)
+    words = (f"={known[arg]()}" if arg in known else arg for arg in op.arguments)
     return (op.name, op.program, str(len(op.arguments)), *words)
 
 
