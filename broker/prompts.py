@@ -3,7 +3,7 @@
 ``request`` builds the question purely from the scopes that will be compiled, so what is shown is what is given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +13,23 @@ HOURS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Narrowing:
+    """Less than what an intent asks for, that can be given instead: ``scopes`` and nothing else; the rest our words."""
+
+    scopes: tuple[model.Scope, ...]
+    title: str
+    allows: str
+    risk: model.Risk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One intent with something left to decide.
 
     title, allows, notes and parts are our words, computed from the open scopes; parts has one sentence for each thing
     that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
-    changed: "" in a first handshake, else "new", "wider", or "moved: " and what leads elsewhere.
+    changed: "" in a first handshake, else "new", "wider", or "moved: " and what leads elsewhere. open: what is left to
+    decide; narrower: what can be given instead of it, widest first.
     """
 
     intent_id: str
@@ -32,6 +43,8 @@ class Question:
     if_denied: str
     parts: tuple[str, ...]
     changed: str
+    open: tuple[model.Scope, ...] = ()
+    narrower: tuple[Narrowing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +73,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the user said about one question. ``duration_seconds`` is 0 unless the span is UNTIL."""
+    """What the user said about one question. ``duration_seconds`` is 0 unless the span is UNTIL.
+
+    scopes: with ALLOW, what is given instead of all that is open, each covered by something open; None for all of it.
+    """
 
     intent_id: str
     effect: model.Effect
     span: model.Lifespan
     duration_seconds: int
+    scopes: tuple[model.Scope, ...] | None = None
 
 
 class Prompter(Protocol):
@@ -127,10 +144,36 @@ def default_span(request: Request, question: Question, effect: model.Effect) -> 
     return next((span for span in wanted if span in offered), offered[0])
 
 
-def answer(question: Question, effect: model.Effect, span: model.Lifespan) -> Answer:
-    """The answer to ``question``, with the duration that goes with the span."""
+def answer(
+    question: Question,
+    effect: model.Effect,
+    span: model.Lifespan,
+    scopes: tuple[model.Scope, ...] | None = None,
+) -> Answer:
+    """The answer to ``question``, with the duration that goes with the span; ``scopes`` as in ``Answer``."""
     seconds = HOURS * 3600 if span is model.Lifespan.UNTIL else 0
-    return Answer(intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds)
+    return Answer(
+        intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds, scopes=scopes
+    )
+
+
+def fits(request: Request, answers: Sequence[Answer]) -> bool:
+    """Whether these are answers to that request: one for each question in order, with what is on offer and no more."""
+    if [answer.intent_id for answer in answers] != [question.intent_id for question in request.questions]:
+        return False
+    return all(_fits(request, *pair) for pair in zip(request.questions, answers, strict=True))
+
+
+def _fits(request: Request, question: Question, given: Answer) -> bool:
+    if given.span not in spans(request, question, given.effect):
+        return False
+    if given.duration_seconds != answer(question, given.effect, given.span).duration_seconds:
+        return False
+    if given.effect is model.Effect.DENY:
+        return given.scopes is None
+    if question.risk is model.Risk.FORBIDDEN:
+        return False
+    return given.scopes is None or all(any(part.covers(scope) for part in question.open) for scope in given.scopes)
 
 
 def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, update: bool) -> Question:
@@ -152,7 +195,21 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
         if_denied=intent.if_denied,
         parts=tuple(part.phrase(host).allows for part in parts) if len(parts) > 1 else (),
         changed=_changed(change, update),
+        open=change.open,
+        narrower=_narrower(change, host, trust),
     )
+
+
+def _narrower(change: model.Change, host: facts.HostFacts, trust: model.Trust) -> tuple[Narrowing, ...]:
+    """What can be given instead of an intent with one thing open; several can be given one by one."""
+    if len(change.open) != 1:
+        return ()
+    found = []
+    for scope in change.open[0].narrower():
+        phrase = scope.phrase(host)
+        weight = risk.of((scope,), host, trust)
+        found.append(Narrowing(scopes=(scope,), title=phrase.title, allows=phrase.allows, risk=weight))
+    return tuple(found)
 
 
 def _changed(change: model.Change, update: bool) -> str:

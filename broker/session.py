@@ -60,6 +60,9 @@ def _ask(
             record.commit(app.places, app.manifest.app.id, now, [history.unanswered(app.manifest.app.id, lineage)])
             name = app.manifest.app.name
             raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
+        if not prompts.fits(request, answers):
+            message = f"{app.manifest.app.name} was not started: its questions have answers that were not on offer"
+            raise errors.RefusedError("handshake-abandoned", message)
         return _keep(app, now, delta, answers)
 
 
@@ -97,7 +100,7 @@ def _keep(
         answer = given[change.intent.id]
         life = decide.life(answer.span, now, seconds=answer.duration_seconds, trust=delta.vetted.trust)
         made = decide.decisions(
-            change.intent, change.open, answer.effect, life, app.objects, source="prompt", now=now
+            change.intent, change.open, answer.effect, life, app.objects, answer.scopes, source="prompt", now=now
         )
         # Refusing what is new takes nothing away: what was granted before is said again, after the denial.
         kept = tuple(reversed(change.held)) if answer.effect is model.Effect.DENY else ()

@@ -68,9 +68,8 @@ def command_page() -> str:
     return "\n".join(lines)
 
 
-CTL = [[], *([word] for word in ("list", "show", "explain", "why", "reach", "grant", "revoke", "forget", "log", "ps"))]
-CTL += [["stop"], ["doctor"]]
-CTL += [["trust"], *(["trust", word] for word in ("list", "show", "accept", "rekey"))]
+CTL = [[], *([name] for name, *_ in ctl.COMMANDS)]
+CTL += [words for name, _, table in ctl.GROUPS for words in ([name], *([name, word] for word, *_ in table))]
 AUTHOR = [[], ["new"], ["import", "flatpak"], *([word] for word in ("lint", "sign", "verify", "compile", "explain"))]
 
 

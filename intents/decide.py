@@ -11,23 +11,36 @@ def decisions(
     effect: model.Effect,
     life: model.Life,
     objects: Mapping[str, str],
+    narrowed: tuple[model.Scope, ...] | None = None,
     *,
     source: str,
     now: model.Clock,
 ) -> tuple[model.Decision, ...]:
-    """One decision per part, remembering where the places led when it was made."""
-    return tuple(
-        model.Decision(
+    """The decisions that say this, in the order in which they are recorded, remembering where the places lead now.
+
+    narrowed: with ALLOW, what is given instead of the whole parts. What no part covers is not given.
+    """
+
+    def decision(asked: model.Scope, granted: model.Scope | None) -> model.Decision:
+        return model.Decision(
             intent_id=intent.id,
-            asked=part,
-            granted=part if effect is model.Effect.ALLOW else None,
+            asked=asked,
+            granted=granted,
             life=life,
-            objects=tuple((place, objects.get(place, "")) for place in part.objects()),
+            objects=tuple((place, objects.get(place, "")) for place in (granted or asked).objects()),
             source=source,
             at=now.wall,
         )
-        for part in parts
-    )
+
+    if effect is model.Effect.DENY or narrowed is None:
+        return tuple(decision(part, part if effect is model.Effect.ALLOW else None) for part in parts)
+    made: list[model.Decision] = []
+    for part in parts:
+        given = [scope for scope in narrowed if part.covers(scope)]
+        # One that gives less than was asked settles the part; several are answers of their own after a denial.
+        made += [decision(part, given[0])] if len(given) == 1 else [decision(part, None)]
+        made += [decision(scope, scope) for scope in given] if len(given) > 1 else []
+    return tuple(made)
 
 
 def lifespans(trust: model.Trust, *, session_available: bool) -> tuple[model.Lifespan, ...]:

@@ -82,6 +82,9 @@ class Scope(Protocol):
     def objects(self) -> tuple[str, ...]:
         """The places the scope names, whose canonical paths a decision remembers (SPEC §8.6)."""
 
+    def narrower(self) -> tuple["Scope", ...]:
+        """What makes sense to give instead, widest first: covered by this scope and not equal to it; often nothing."""
+
     def risk(self, host: facts.HostFacts) -> Risk:
         """What granting it on this host exposes."""
 

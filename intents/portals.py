@@ -53,6 +53,9 @@ class Portal:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         return (facts.Need(what="bus", name="session"),)
 

@@ -38,6 +38,9 @@ class Whole:
     def parts(self) -> tuple[Self, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[Self, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         return ()
 
@@ -94,6 +97,9 @@ class Words:
 
     def parts(self) -> tuple[Self, ...]:
         return tuple(type(self)(words=(word,)) for word in self.words)
+
+    def narrower(self) -> tuple[Self, ...]:
+        return ()
 
     def needs(self) -> tuple[facts.Need, ...]:
         return ()

@@ -35,6 +35,24 @@ _WRITTEN_TOGETHER = (
 )
 
 
+class Said(str):
+    """One of our own sentences in English, which remembers what it was made from, so that it can be translated.
+
+    ``template`` has the values' names in braces; ``values`` are str, themselves ``Said`` or not, or int.
+    """
+
+    __slots__ = ("template", "values")
+    template: str
+    values: dict[str, "str | int"]
+
+
+def said(template: str, /, **values: "str | int") -> Said:
+    """The sentence of ``template`` with ``values`` in it. Raises KeyError for a name without a value."""
+    made = Said(template.format_map(values))
+    made.template, made.values = template, values
+    return made
+
+
 def problem(text: str, cells: int) -> str:
     """Why ``text`` may not be shown as one line of at most ``cells`` terminal cells: a clause; empty when it may."""
     if not text:

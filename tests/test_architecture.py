@@ -53,7 +53,7 @@ LAYERS = {
         "services",
         "journal catalog host plans doctor_proxy",
         "prompts app runs",
-        "record known removal",
+        "record known removal wire",
         "ui.wording ui.keys ui.tty",
         "ui.sheet",
         "ui.terminal ui.plain ui.scripted",
@@ -64,7 +64,10 @@ LAYERS = {
         "commands publishers explain why",
         "promises",
         "reach",
+        "ctl.table",
+        "ctl.apps ctl.machine ctl.trust",
         "run ctl",
+        "ctl.__main__",
     ),
 }
 RANK = {f"{top}.{name}": rank for top, rows in LAYERS.items() for rank, row in enumerate(rows) for name in row.split()}

@@ -35,6 +35,9 @@ class Things:
     def parts(self) -> tuple[model.Scope, ...]:
         return tuple(dataclasses.replace(self, names=frozenset({name})) for name in sorted(self.names))
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def objects(self) -> tuple[str, ...]:
         return ()
 

@@ -110,6 +110,9 @@ class Dbus:
     def parts(self) -> tuple[model.Scope, ...]:
         return tuple(Dbus(bus=self.bus, rules=(rule,)) for rule in self.rules)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         return (facts.Need(what="bus", name=self.bus),)
 

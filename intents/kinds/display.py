@@ -112,6 +112,9 @@ class Display:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         wayland, x11 = (facts.Need(what="display", name=name) for name in ("wayland", "x11"))
         if self.protocol == X11:

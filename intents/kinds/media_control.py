@@ -49,6 +49,9 @@ class MediaControl:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         return (facts.Need(what="bus", name="session"),)
 

@@ -42,6 +42,9 @@ class Multiarch:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         return ()
 

@@ -43,6 +43,9 @@ class Network:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return ()
+
     def needs(self) -> tuple[facts.Need, ...]:
         return ()
 

@@ -67,6 +67,9 @@ class Path:
     def parts(self) -> tuple[model.Scope, ...]:
         return (self,)
 
+    def narrower(self) -> tuple[model.Scope, ...]:
+        return tuple(Path(place=self.place, access=less) for less in reversed(ACCESS[: ACCESS.index(self.access)]))
+
     def needs(self) -> tuple[facts.Need, ...]:
         return (facts.Need(what="place", name=self.place.text),)
 

@@ -1,0 +1,80 @@
+"""``intent-ctl``: what the user's apps may do, in the user's hands (SPEC §11.2).
+
+Text for people, or with ``--json`` one JSON document on standard output, an error being ``{"error": ...}`` there.
+"""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any, NoReturn
+
+from broker.ctl import apps, machine, table, trust
+from broker.ui import wording
+from intents import errors
+
+# Commands as they are listed; then those with commands of their own: word, one line of help, table.
+COMMANDS = (*apps.COMMANDS, *machine.COMMANDS)
+GROUPS = (("trust", "say whose manifests count", trust.COMMANDS),)
+
+_STATUS = """Exit status: 0; 1 for an error or a negative result; 2 for a command line not understood. With --json,
+standard output holds one JSON document whose keys each command's help lists, null where there is nothing; an error is
+{error: {code, message, subject, hint, exit_status}}. Times are seconds since the epoch."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a bad command line like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise errors.UsageError("usage", message, hint=f"{self.prog} --help")
+
+
+def main() -> int:
+    """The command; its exit status: 0, 1 for an error or a negative result, 2 for a command line not understood."""
+    as_json = "--json" in sys.argv[1:]
+    try:
+        options = _parser().parse_args()
+        report = options.run(options)
+        status = 1 if report.negative else 0
+        said = json.dumps(report.data, indent=2) if as_json else "\n".join(map(wording.clean, report.lines))
+    except errors.IntentError as error:
+        status = 2 if isinstance(error, errors.UsageError) else 1
+        said = json.dumps({"error": {**errors.as_data(error), "exit_status": status}}, indent=2) if as_json else ""
+        if not as_json:
+            lines = errors.render(error, "intent-ctl").split("\n")
+            sys.stderr.write("\n".join(map(wording.clean, lines)) + "\n")
+    except KeyboardInterrupt:
+        return 130
+    if sys.stdout is None:  # closed by whoever started us
+        return status
+    try:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.write(f"{said}\n" if said else "")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens to what is left
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    import intents
+
+    about = "See and change what your apps may do."
+    top = _Parser(prog="intent-ctl", description=about, epilog=_STATUS, allow_abbrev=False)
+    top.add_argument("--version", action="version", version=f"intent-ctl {intents.VERSION}")
+    group = top.add_subparsers(metavar="COMMAND", required=True)
+    _add(group, COMMANDS)
+    for name, words, commands in GROUPS:
+        parser = group.add_parser(name, help=words, allow_abbrev=False)
+        _add(parser.add_subparsers(metavar="COMMAND", required=True), commands)
+    return top
+
+
+def _add(group: "argparse._SubParsersAction[Any]", commands: tuple[table.Command, ...]) -> None:
+    for name, words, keys, run, arguments in commands:
+        about = f"{words[0].upper()}{words[1:]}."
+        parser = group.add_parser(name, help=words, description=about, epilog=f"JSON: {keys}", allow_abbrev=False)
+        parser.set_defaults(run=run)
+        parser.add_argument("--json", action="store_true", help="print one JSON document, as below")
+        for argument, keywords in arguments:
+            parser.add_argument(argument, **keywords)

@@ -1,0 +1,7 @@
+"""``python -m broker.ctl`` is ``intent-ctl``."""
+
+import sys
+
+from broker import ctl
+
+sys.exit(ctl.main())
