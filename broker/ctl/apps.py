@@ -28,8 +28,8 @@ COMMANDS: tuple[table.Command, ...] = (
         "explain",
         "print every option of an app's sandbox under what it is there for",
         f"{{app, groups: [{{group, granted, because, decisions: [{table.DECISION}], options: [{{part, words}}]}}],"
-        f" missing, withheld: [{{intent, {table.ERROR[1:]}], together: [sentence]}}; group is base or an intent; part is"
-        " bubblewrap, companion, system-calls or launch; missing holds the intents without which it does not start",
+        f" missing, withheld: [{{intent, {table.ERROR[1:]}], together: [sentence]}}; group is base or an intent; part"
+        " is bubblewrap, companion, system-calls or launch; missing holds the intents without which it does not start",
         lambda o: explain.explain_app(table.here(), o.app),
         (table.APP,),
     ),
