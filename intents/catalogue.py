@@ -6,83 +6,84 @@ One row, one reason, in words that finish a sentence. The kinds judge with it, l
 
 from dataclasses import dataclass
 
-# Of whatever equals no sandbox, said with the reason.
-NO_SANDBOX = "This equals no sandbox: {}."
+from intents import text
 
 # Places below the home: what whoever reads there gets. `it holds …`
-HOLDS: dict[str, tuple[str, ...]] = {
-    "keys by which others know you": (".ssh", ".gnupg", ".local/share/gnupg", ".pki"),
-    "your saved passwords": (
+HOLDS: dict[text.Said, tuple[str, ...]] = {
+    text.said("keys by which others know you"): (".ssh", ".gnupg", ".local/share/gnupg", ".pki"),
+    text.said("your saved passwords"): (
         ".password-store", ".local/share/keyrings", ".local/share/kwalletd", ".config/Bitwarden", ".config/keepassxc",
         ".config/op",
     ),
-    "keys to your servers and accounts": (
+    text.said("keys to your servers and accounts"): (
         ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".config/gh", ".config/gcloud",
         ".cargo/credentials", ".cargo/credentials.toml", ".config/containers/auth.json", ".config/git/credentials",
         ".config/hub", ".config/rclone", ".config/sops", ".my.cnf", ".npmrc", ".pgpass", ".pypirc", ".s3cfg",
         ".terraform.d", ".vault-token",
     ),
-    "passwords, sessions and history of a browser": (
+    text.said("passwords, sessions and history of a browser"): (
         ".mozilla", ".config/chromium", ".config/google-chrome", ".config/BraveSoftware", ".config/microsoft-edge",
         ".config/opera", ".config/vivaldi",
     ),
-    "your mail and messages": (
+    text.said("your mail and messages"): (
         ".thunderbird", ".config/Element", ".config/Signal", ".local/share/TelegramDesktop", ".local/share/evolution",
     ),
-    "money": (".bitcoin", ".electrum", ".ethereum", ".monero"),
-    "what you typed into a shell": (".bash_history", ".zsh_history", ".local/share/fish"),
-    "keys to your display and session": (".Xauthority", ".ICEauthority"),
-    "the private files of other sandboxed apps": (".var/app", "snap"),
-    "sockets through which programs are started": (".colima", ".lima", ".rd"),
+    text.said("money"): (".bitcoin", ".electrum", ".ethereum", ".monero"),
+    text.said("what you typed into a shell"): (".bash_history", ".zsh_history", ".local/share/fish"),
+    text.said("keys to your display and session"): (".Xauthority", ".ICEauthority"),
+    text.said("the private files of other sandboxed apps"): (".var/app", "snap"),
+    text.said("sockets through which programs are started"): (".colima", ".lima", ".rd"),
 }  # fmt: skip
 # Places below the home: what whoever writes there decides.
-STARTS: dict[str, tuple[str, ...]] = {
-    "shells run what is there": (
+STARTS: dict[text.Said, tuple[str, ...]] = {
+    text.said("shells run what is there"): (
         ".bash_profile", ".bash_login", ".bash_logout", ".bashrc", ".profile", ".zshrc", ".zshenv", ".zprofile",
         ".zlogin", ".login", ".cshrc", ".tcshrc", ".config/fish", ".local/share/fish", ".local/share/zsh",
     ),
-    "it runs when you log in": (
+    text.said("it runs when you log in"): (
         ".xinitrc", ".xsession", ".xprofile", ".xsessionrc", ".pam_environment", ".config/autostart",
         ".config/environment.d", ".local/share/autostart",
     ),
-    "services of yours are started from there": (
+    text.said("services of yours are started from there"): (
         ".config/systemd", ".local/share/systemd", ".local/share/dbus-1", ".local/share/containers",
     ),
-    "your commands are looked for there": (
+    text.said("your commands are looked for there"): (
         ".local/bin", "bin", "go/bin", ".cargo/bin", "miniconda3", "miniforge3", "anaconda3", ".local/lib",
         ".local/share/mise", ".local/share/pipx", ".local/share/uv", ".local/share/virtualenvs",
     ),
-    "your menus start programs from there": (
+    text.said("your menus start programs from there"): (
         ".local/share/applications", ".local/share/flatpak", ".local/share/kservices5", ".var/app", "snap",
     ),
-    "the desktop loads code from there": (
+    text.said("the desktop loads code from there"): (
         ".local/share/cinnamon", ".local/share/gnome-shell", ".local/share/kio", ".local/share/konsole",
         ".local/share/kwin", ".local/share/nautilus", ".local/share/nautilus-python", ".local/share/nemo",
         ".local/share/plasma", ".local/share/vulkan",
     ),
-    "your editor runs what is there": (
+    text.said("your editor runs what is there"): (
         ".vimrc", ".vim", ".emacs", ".emacs.d", ".config/nvim", ".local/share/nvim",
     ),
-    "it says which programs git starts": (".gitconfig", ".config/git"),
-    "it holds the settings of every program": (".config/dconf",),
-    "it says who may log in as you": (".ssh",),
-    "it says whom you trust": (".gnupg", ".local/share/keyrings"),
+    text.said("it says which programs git starts"): (".gitconfig", ".config/git"),
+    text.said("it holds the settings of every program"): (".config/dconf",),
+    text.said("it says who may log in as you"): (".ssh",),
+    text.said("it says whom you trust"): (".gnupg", ".local/share/keyrings"),
 }  # fmt: skip
 # Hidden trees in which other programs keep what they work on; all else that is hidden says how programs start.
 DATA = (".cache", ".local/share", ".local/state")
-HIDDEN = "what is hidden in the home says how programs start"
+HIDDEN = text.said("what is hidden in the home says how programs start")
 # Outside the home: programs, what starts them, and what they trust.
 PROGRAMS = (
     "/bin", "/boot", "/etc", "/home/linuxbrew", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/root", "/sbin",
     "/snap", "/usr", "/var/lib", "/var/spool",
 )  # fmt: skip
-SYSTEM = "programs of the whole system are started from there"
-WHOLE_HOME = "it holds what decides which programs you run"
+SYSTEM = text.said("programs of the whole system are started from there")
+WHOLE_HOME = text.said("it holds what decides which programs you run")
 DAEMON_SOCKETS = ("/var/run/docker.sock", "/run/docker.sock", "/run/podman", "/run/containerd")
-DAEMON = "it runs programs for whoever may talk to it"
+DAEMON = text.said("it runs programs for whoever may talk to it")
 
-READ: dict[str, str] = {name: f"it holds {why}" for why, names in HOLDS.items() for name in names}
-WRITE: dict[str, str] = {name: why for why, names in STARTS.items() for name in names}
+READ: dict[str, text.Said] = {
+    name: text.said("it holds {what}", what=what) for what, names in HOLDS.items() for name in names
+}
+WRITE: dict[str, text.Said] = {name: why for why, names in STARTS.items() for name in names}
 
 # A name stands for everything below it as well. Refused in every manifest: a grant of it would undo the sandbox.
 NEVER = {
@@ -126,18 +127,18 @@ HARMLESS = {
 }
 # Those that reach far beyond the app, and can be granted all the same.
 POWERFUL = {
-    "org.a11y": "reads and works the windows of other programs",
-    "org.bluez": "controls Bluetooth devices",
-    "org.fedoraproject.FirewallD1": "changes the firewall",
-    "org.freedesktop.FileManager1": "makes the file manager open places",
-    "org.freedesktop.NetworkManager": "changes the network and knows its passwords",
-    "org.freedesktop.UDisks2": "mounts and erases disks",
-    "org.gnome.SessionManager": "ends the session and starts programs in it",
-    "org.gnome.SettingsDaemon": "works the desktop's settings",
-    "org.gtk.vfs": "opens files and servers for the app",
-    "org.kde.kded5": "loads modules into the desktop",
-    "org.kde.kded6": "loads modules into the desktop",
-    "org.libvirt": "controls virtual machines",
+    "org.a11y": text.said("reads and works the windows of other programs"),
+    "org.bluez": text.said("controls Bluetooth devices"),
+    "org.fedoraproject.FirewallD1": text.said("changes the firewall"),
+    "org.freedesktop.FileManager1": text.said("makes the file manager open places"),
+    "org.freedesktop.NetworkManager": text.said("changes the network and knows its passwords"),
+    "org.freedesktop.UDisks2": text.said("mounts and erases disks"),
+    "org.gnome.SessionManager": text.said("ends the session and starts programs in it"),
+    "org.gnome.SettingsDaemon": text.said("works the desktop's settings"),
+    "org.gtk.vfs": text.said("opens files and servers for the app"),
+    "org.kde.kded5": text.said("loads modules into the desktop"),
+    "org.kde.kded6": text.said("loads modules into the desktop"),
+    "org.libvirt": text.said("controls virtual machines"),
 }
 # Those for which there is a kind, which gives no more than what the name is asked for.
 MEANT = {
@@ -153,7 +154,7 @@ MEANT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
-    """Two grants that are more than their sum. one, other: traits (``risk.traits``); says: with their titles in it;
+    """Two grants that are more than their sum. one, other: traits (``risk.traits``); says: a template of their titles;
     unless: a trait beside which there is no more to say."""
 
     one: str
@@ -248,6 +249,11 @@ COMBINATIONS = {
 }
 
 
+def no_sandbox(why: text.Said) -> text.Said:
+    """Of whatever equals no sandbox, with the reason."""
+    return text.said("This equals no sandbox: {why}.", why=why)
+
+
 def below(name: str, known: str) -> bool:
     """Whether a bus name is ``known`` or lies below it."""
     return name == known or name.startswith(f"{known}.")
@@ -258,6 +264,6 @@ def meant(name: str) -> str:
     return next((kind for known, kind in MEANT.items() if below(name.removesuffix(".*"), known)), "")
 
 
-def powerful(name: str) -> str:
-    """What a bus name reaches beyond the app, or empty."""
-    return next((said for known, said in POWERFUL.items() if below(name.removesuffix(".*"), known)), "")
+def powerful(name: str) -> text.Said | None:
+    """What a bus name reaches beyond the app, or None."""
+    return next((said for known, said in POWERFUL.items() if below(name.removesuffix(".*"), known)), None)

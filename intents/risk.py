@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from intents import catalogue, facts, model, scopes
+from intents import catalogue, facts, model, scopes, text
 from intents.kinds import audio, display, env, path
 
 _RAISED = (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
@@ -48,7 +48,7 @@ def together(
         one, other = having.get(row.one, {}), having.get(row.other, {})
         if one and other and row.unless not in having and any((*one.values(), *other.values())):
             words = {"one": scopes.listed(tuple(one)), "other": scopes.listed(tuple(other))}
-            said.append((name, row.says.format_map(words)))
+            said.append((name, text.said(row.says, **words)))
     return tuple(said)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from intents import errors, facts, keys, model, paths
+from intents import errors, facts, keys, model, paths, text
 
 
 class Whole:
@@ -110,4 +110,6 @@ class Words:
 
 def listed(items: tuple[str, ...]) -> str:
     """At least one item as a sentence lists them: "a", "a and b", "a, b and c"."""
-    return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
+    if len(items) == 1:
+        return items[0]
+    return text.said("{items} and {last}", items=text.joined(items[:-1], ", "), last=items[-1])

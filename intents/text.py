@@ -4,7 +4,9 @@ Judges, never repairs: a text that could deceive is refused, because stripping i
 signed. Takes str, returns str, int or tuples; raises nothing.
 """
 
+import string
 import unicodedata
+from collections.abc import Iterable, Mapping
 
 MAX_NAME = 40  # cells; a title line of the handshake holds the name, the version and the id
 MAX_VERSION = 32
@@ -51,6 +53,34 @@ def said(template: str, /, **values: "str | int") -> Said:
     made = Said(template.format_map(values))
     made.template, made.values = template, values
     return made
+
+
+def joined(items: Iterable[str], between: str) -> Said:
+    """The items with ``between`` between them, which stays as it is in every language."""
+    values: dict[str, str | int] = {f"item{number}": item for number, item in enumerate(items)}
+    return said(between.join(f"{{{name}}}" for name in values), **values)
+
+
+def translated(words: str, sentences: Mapping[str, str]) -> str:
+    """``words`` by the templates of another language, where it has one; what is no sentence of ours stays as it is.
+
+    A template that does not take the same values is passed over: better English than a sentence that lacks a word.
+    """
+    if not isinstance(words, Said):
+        return words
+    values = {
+        name: translated(value, sentences) if isinstance(value, str) else value for name, value in words.values.items()
+    }
+    other = sentences.get(words.template, words.template)
+    return (other if fields(other) == fields(words.template) else words.template).format_map(values)
+
+
+def fields(template: str) -> frozenset[str]:
+    """The names of the values that a template takes; for what is no template, a name that no template has."""
+    try:
+        return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
+    except ValueError:
+        return frozenset(("{",))
 
 
 def problem(text: str, cells: int) -> str:

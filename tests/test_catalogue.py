@@ -38,7 +38,7 @@ def test_what_holds_secrets_is_critical_to_read_and_the_sheet_says_which(name: s
     for where in (name, f"{name}/below"):
         scope = place(where, "read")
         assert scope.risk(HOST) is model.Risk.CRITICAL
-        assert any(note == f"I{catalogue.READ[name][1:]}." for note in scope.phrase(HOST).notes), where
+        assert any(note == f"Beware: {catalogue.READ[name]}." for note in scope.phrase(HOST).notes), where
     assert place(f"{name}-other", "read").risk(HOST) is model.Risk.NORMAL
 
 
@@ -47,7 +47,7 @@ def test_what_starts_programs_is_critical_to_write_and_equals_no_sandbox(name: s
     for where in (name, f"{name}/below"):
         scope = place(where, "write")
         assert scope.risk(HOST) is model.Risk.CRITICAL
-        assert catalogue.NO_SANDBOX.format(catalogue.WRITE[name]) in scope.phrase(HOST).notes
+        assert catalogue.no_sandbox(catalogue.WRITE[name]) in scope.phrase(HOST).notes
     assert not any("no sandbox" in note for note in place(name, "read").phrase(HOST).notes)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "accessibility"
 DOC = """Let screen readers and other assistive technology read and operate the app's windows, through the accessibility
@@ -45,9 +45,11 @@ class Accessibility(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="screen readers",
-            allows="Screen readers can read and operate its windows; it cannot look at other programs' windows.",
-            notes=("It tells them which keys are pressed in its windows, and could make some up.",),
+            title=text.said("screen readers"),
+            allows=text.said(
+                "Screen readers can read and operate its windows; it cannot look at other programs' windows."
+            ),
+            notes=(text.said("It tells them which keys are pressed in its windows, and could make some up."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

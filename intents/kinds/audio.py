@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import errors, facts, model, sandbox, scopes
+from intents import errors, facts, model, sandbox, scopes, text
 
 KIND = "audio"
 DOC = """Play and record sound through the PulseAudio protocol, which PipeWire speaks too. `uses` holds `playback`,
@@ -28,12 +28,15 @@ class Audio(scopes.Words):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         if RECORD not in self.words:
-            return model.Phrase(title="sound", allows="It can play sound; it cannot listen.")
-        done = "play sound and listen" if PLAYBACK in self.words else "listen"
+            return model.Phrase(title=text.said("sound"), allows=text.said("It can play sound; it cannot listen."))
+        if PLAYBACK in self.words:
+            allows = text.said("It can play sound and listen through your microphone whenever it runs.")
+        else:
+            allows = text.said("It can listen through your microphone whenever it runs.")
         return model.Phrase(
-            title="microphone",
-            allows=f"It can {done} through your microphone whenever it runs.",
-            notes=("It can listen to what your other programs play as well.",),
+            title=text.said("microphone"),
+            allows=allows,
+            notes=(text.said("It can listen to what your other programs play as well."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "camera"
 DOC = """Use cameras directly. Not run on real hardware yet."""
@@ -29,9 +29,9 @@ class Camera(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="camera",
-            allows="It can see through every camera of this machine whenever it runs.",
-            notes=("Nothing but the camera's own light tells when it does.",),
+            title=text.said("camera"),
+            allows=text.said("It can see through every camera of this machine whenever it runs."),
+            notes=(text.said("Nothing but the camera's own light tells when it does."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

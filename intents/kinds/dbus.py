@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from intents import catalogue, errors, facts, keys, model, paths, reach, sandbox
+from intents import catalogue, errors, facts, keys, model, paths, reach, sandbox, text
 
 KIND = "dbus"
 DOC = """Talk to named services. `bus` is `session` or `system`. `see` lets the app know that a name exists; `talk`
@@ -130,24 +130,28 @@ class Dbus:
         return max(risks[rule.verb] for rule in self.rules)
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        verbs = {
-            "see": "know whether {} runs",
-            "own": "offer its own services as {}",
-            "broadcast": "hear {}",
-            "call": "call {}",
-            "talk": "use everything that {} offers",
-        }
-        done = [verbs[rule.verb].format(paths.printable(rule.operand)) for rule in self.rules]
+        done = tuple(_deed(rule) for rule in self.rules)
         notes = []
         if any(rule.verb == "talk" for rule in self.rules):
-            notes.append("The program behind a name may offer more than the name suggests: all of it is given.")
+            notes.append(
+                text.said("The program behind a name may offer more than the name suggests: all of it is given.")
+            )
         for name, kind in {rule.name: catalogue.meant(rule.name) for rule in self.rules}.items():
             if kind:
-                notes.append(f"The kind {kind} gives what {paths.printable(name)} is asked for, and no more.")
+                shown = paths.printable(name)
+                notes.append(
+                    text.said("The kind {kind} gives what {name} is asked for, and no more.", kind=kind, name=shown)
+                )
             if reaches := catalogue.powerful(name):
-                notes.append(f"{paths.printable(name)} {reaches}.")
-        title = self.rules[0].name.rpartition(".")[2] if len(self.rules) == 1 else f"{len(self.rules)} bus rules"
-        return model.Phrase(title=f"{self.bus} bus: {title}", allows=f"It can {'; '.join(done)}.", notes=tuple(notes))
+                notes.append(text.said("{name} {reaches}.", name=paths.printable(name), reaches=reaches))
+        one = self.rules[0].name.rpartition(".")[2]
+        what = one if len(self.rules) == 1 else text.said("{count} bus rules", count=len(self.rules))
+        bus = {
+            "session": text.said("session bus: {what}", what=what),
+            "system": text.said("system bus: {what}", what=what),
+        }
+        allows = text.said("It can {what}.", what=text.joined(done, "; "))
+        return model.Phrase(title=bus[self.bus], allows=allows, notes=tuple(notes))
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The filter's rules. Raises HostError ``no-bus``, ``proxy-missing``, RefusedError ``bus-name-activatable``."""
@@ -159,6 +163,18 @@ class Dbus:
                 what = f"`{rule.name}` {how} outside the sandbox, where a call to it would go"
                 raise errors.RefusedError("bus-name-activatable", what)
         return given
+
+
+def _deed(rule: Rule) -> text.Said:
+    """What a rule lets the app do, as a verb phrase."""
+    name = paths.printable(rule.operand)
+    return {
+        "see": text.said("know whether {name} runs", name=name),
+        "own": text.said("offer its own services as {name}", name=name),
+        "broadcast": text.said("hear {name}", name=name),
+        "call": text.said("call {name}", name=name),
+        "talk": text.said("use everything that {name} offers", name=name),
+    }[rule.verb]
 
 
 def _check(rule: Rule, bus: str) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, sandbox, scopes
+from intents import facts, model, sandbox, scopes, text
 
 KIND = "debugging"
 DOC = """Trace and profile its own processes: ptrace, perf_event_open, personality. For development tools."""
@@ -20,9 +20,9 @@ class Debugging(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="debugging",
-            allows="It can look into and steer its own processes; none outside the sandbox.",
-            notes=("More of the kernel is within its reach, and with it more flaws.",),
+            title=text.said("debugging"),
+            allows=text.said("It can look into and steer its own processes; none outside the sandbox."),
+            notes=(text.said("More of the kernel is within its reach, and with it more flaws."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

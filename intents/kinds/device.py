@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import catalogue, errors, facts, model, paths, reach, sandbox, scopes
+from intents import catalogue, errors, facts, model, paths, reach, sandbox, scopes, text
 
 KIND = "device"
 DOC = """Use named device nodes: `nodes = ["/dev/kvm", "/dev/ttyUSB0"]`. Where a kind of its own exists (`gpu`,
@@ -44,10 +44,20 @@ class Device(scopes.Words):
         return model.Risk.NORMAL if set(self.words) <= set(_MODEST) else model.Risk.HIGH
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        title = self.words[0] if len(self.words) == 1 and len(self.words[0]) <= 24 else f"{len(self.words)} devices"
+        title = (
+            self.words[0]
+            if len(self.words) == 1 and len(self.words[0]) <= 24
+            else text.said("{count} devices", count=len(self.words))
+        )
         disk = self.risk(host) is model.Risk.CRITICAL
-        notes = (catalogue.NO_SANDBOX.format("every file on a disk can be reached through its device"),) if disk else ()
-        return model.Phrase(title=title, allows=f"It can use {scopes.listed(self.words)} directly.", notes=notes)
+        notes = (
+            (catalogue.no_sandbox(text.said("every file on a disk can be reached through its device")),) if disk else ()
+        )
+        return model.Phrase(
+            title=title,
+            allows=text.said("It can use {devices} directly.", devices=scopes.listed(self.words)),
+            notes=notes,
+        )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The nodes. Raises HostError ``no-device``."""

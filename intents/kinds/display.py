@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import catalogue, errors, facts, keys, model, sandbox
+from intents import catalogue, errors, facts, keys, model, sandbox, text
 
 KIND = "display"
 DOC = """Show windows. `protocol = "wayland"` gives windows of the app's own, on every compositor: kept apart by the
@@ -18,7 +18,7 @@ X11 = "x11"
 X11_HOST = "x11-host"
 NESTED = ("Xwayland", "Xephyr")  # the servers that show X11 windows in a window: on Wayland, on X11
 _FIRST_NESTED = 77  # far from the numbers that real displays get
-CLIPBOARD = "It can use the clipboard while it has the focus."
+CLIPBOARD = text.said("It can use the clipboard while it has the focus.")
 
 # What a program needs for windows of its own, and no more. With each of these it sees and does only what belongs to
 # its own surfaces, or what the compositor gives whoever has the focus (the clipboard, for one). Not here, besides what
@@ -130,19 +130,21 @@ class Display:
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         if self.protocol == X11_HOST:
             return model.Phrase(
-                title="X11 display",
-                allows="It can read everything you type in any window, see your whole screen and act in your name.",
-                notes=(catalogue.NO_SANDBOX.format("X11 has no walls between programs"),),
+                title=text.said("X11 display"),
+                allows=text.said(
+                    "It can read everything you type in any window, see your whole screen and act in your name."
+                ),
+                notes=(catalogue.no_sandbox(text.said("X11 has no walls between programs")),),
             )
         if self.protocol == X11:
             return model.Phrase(
-                title="X11 windows in a window",
-                allows="It can show its own windows inside one window; it cannot see or type into others.",
+                title=text.said("X11 windows in a window"),
+                allows=text.said("It can show its own windows inside one window; it cannot see or type into others."),
             )
         return model.Phrase(
-            title="windows (Wayland)",
-            allows="It can show its own windows; it cannot see or type into others.",
-            notes=(f"{protection(host.wayland)} {CLIPBOARD}" if host.wayland else CLIPBOARD,),
+            title=text.said("windows (Wayland)"),
+            allows=text.said("It can show its own windows; it cannot see or type into others."),
+            notes=(*((protection(host.wayland),) if host.wayland else ()), CLIPBOARD),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
@@ -163,11 +165,11 @@ def in_context(found: facts.Wayland) -> bool:
     return found.context is not None and not powers(found.context)
 
 
-def protection(found: facts.Wayland) -> str:
+def protection(found: facts.Wayland) -> text.Said:
     """What keeps an app apart on this compositor, as a sentence."""
     if in_context(found):
-        return "The compositor keeps it apart (security context)."
-    return "A filter keeps it apart: this compositor does not."
+        return text.said("The compositor keeps it apart (security context).")
+    return text.said("A filter keeps it apart: this compositor does not.")
 
 
 def _wayland(host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

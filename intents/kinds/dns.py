@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import facts, keys, model, sandbox
+from intents import facts, keys, model, sandbox, text
 
 KIND = "dns"
 DOC = """Find the address of a server by its name. `scope = "any"` shows the app the host's resolver configuration,
@@ -58,11 +58,13 @@ class Dns:
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="server names (DNS)",
-            allows="It can look up any server's address through your resolver, and sees your resolver's configuration.",
+            title=text.said("server names (DNS)"),
+            allows=text.said(
+                "It can look up any server's address through your resolver, and sees your resolver's configuration."
+            ),
             notes=(
-                "Without the network it means nothing, and nothing is given.",
-                "With the whole network a refusal is not enforced: a program can ask a name server itself.",
+                text.said("Without the network it means nothing, and nothing is given."),
+                text.said("With the whole network a refusal is not enforced: a program can ask a name server itself."),
             ),
         )
 

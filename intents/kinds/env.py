@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import errors, facts, model, paths, sandbox, scopes
+from intents import errors, facts, model, paths, sandbox, scopes, text
 
 KIND = "env"
 DOC = """Be given named environment variables as they are when the app is started: `names = ["EDITOR"]`. Everything
@@ -37,10 +37,22 @@ class Env(scopes.Words):
         return model.Risk.HIGH if any(_SECRET.search(word) for word in self.words) else model.Risk.LOW
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        title = self.words[0] if len(self.words) == 1 and len(self.words[0]) <= 24 else f"{len(self.words)} variables"
+        title = (
+            self.words[0]
+            if len(self.words) == 1 and len(self.words[0]) <= 24
+            else text.said("{count} variables", count=len(self.words))
+        )
         secret = tuple(word for word in self.words if _SECRET.search(word))
-        notes = (f"{scopes.listed(secret)}: the name says that it holds a secret.",) if secret else ()
-        return model.Phrase(title=title, allows=f"It is told the value of {scopes.listed(self.words)}.", notes=notes)
+        notes = (
+            (text.said("{names}: the name says that it holds a secret.", names=scopes.listed(secret)),)
+            if secret
+            else ()
+        )
+        return model.Phrase(
+            title=title,
+            allows=text.said("It is told the value of {names}.", names=scopes.listed(self.words)),
+            notes=notes,
+        )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         return tuple(sandbox.Pass(name=word, because=because) for word in self.words)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "input"
 DOC = """Read game controllers; keyboards and mice are not among them. Not run on real hardware yet."""
@@ -29,9 +29,9 @@ class GameControllers(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="game controllers",
-            allows="It can read game controllers that are plugged in when it starts.",
-            notes=("One that is plugged in later is seen at the next start.",),
+            title=text.said("game controllers"),
+            allows=text.said("It can read game controllers that are plugged in when it starts."),
+            notes=(text.said("One that is plugged in later is seen at the next start."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "gpg-agent"
 DOC = """Sign and decrypt with the keys of the user's GnuPG agent. The keys stay in the agent."""
@@ -23,9 +23,9 @@ class GpgAgent(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="GnuPG agent",
-            allows="It can sign and decrypt in your name with every key your GnuPG agent has unlocked.",
-            notes=("It cannot take keys out of the agent or change them.",),
+            title=text.said("GnuPG agent"),
+            allows=text.said("It can sign and decrypt in your name with every key your GnuPG agent has unlocked."),
+            notes=(text.said("It cannot take keys out of the agent or change them."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

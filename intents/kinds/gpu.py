@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "gpu"
 DOC = """Draw with the graphics processor: its render nodes, not the nodes that set the screen.
@@ -30,9 +30,9 @@ class Gpu(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="graphics processor",
-            allows="It can use the graphics processor, and see which devices this machine has.",
-            notes=("Graphics drivers are large and part of the kernel: a flaw in one is a way out.",),
+            title=text.said("graphics processor"),
+            allows=text.said("It can use the graphics processor, and see which devices this machine has."),
+            notes=(text.said("Graphics drivers are large and part of the kernel: a flaw in one is a way out."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

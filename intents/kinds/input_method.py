@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "input-method"
 DOC = """Type by an input method that is not part of the compositor: IBus or Fcitx, through the objects that they keep
@@ -39,9 +39,11 @@ class InputMethod(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="input method",
-            allows="It can be typed into by your input method, and ask it for the words that it proposes to you.",
-            notes=("What an input method has learned from your typing is among them.",),
+            title=text.said("input method"),
+            allows=text.said(
+                "It can be typed into by your input method, and ask it for the words that it proposes to you."
+            ),
+            notes=(text.said("What an input method has learned from your typing is among them."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import errors, facts, keys, model, paths, reach, sandbox
+from intents import errors, facts, keys, model, paths, reach, sandbox, text
 
 KIND = "media-control"
 DOC = """Offer itself to media keys and players' remote controls as `org.mpris.MediaPlayer2.NAME`: `player = "NAME"`,
@@ -63,7 +63,8 @@ class MediaControl:
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="media keys", allows=f"Media keys and widgets can control it; they know it as {self.player}."
+            title=text.said("media keys"),
+            allows=text.said("Media keys and widgets can control it; they know it as {name}.", name=self.player),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import facts, keys, model, sandbox
+from intents import facts, keys, model, sandbox, text
 
 KIND = "multiarch"
 DOC = """Run 32-bit programs (i386 on x86-64, arm on arm64). Their system calls are refused exactly as those of 64-bit
@@ -55,13 +55,15 @@ class Multiarch:
         return model.Risk.NORMAL if self.scope == "programs" else model.Risk.HIGH
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        second = "The kernel keeps a second set of system calls for them, in which errors are found later."
+        second = text.said("The kernel keeps a second set of system calls for them, in which errors are found later.")
         if self.scope == "programs":
-            return model.Phrase(title="32-bit programs", allows="It can run 32-bit programs.", notes=(second,))
+            return model.Phrase(
+                title=text.said("32-bit programs"), allows=text.said("It can run 32-bit programs."), notes=(second,)
+            )
         return model.Phrase(
-            title="32-bit programs (sockets)",
-            allows="It can run 32-bit programs, which can open sockets.",
-            notes=(second, "These sockets can be of any family: the filter cannot tell them apart."),
+            title=text.said("32-bit programs (sockets)"),
+            allows=text.said("It can run 32-bit programs, which can open sockets."),
+            notes=(second, text.said("These sockets can be of any family: the filter cannot tell them apart.")),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, sandbox, scopes
+from intents import facts, model, sandbox, scopes, text
 
 KIND = "nested-sandbox"
 DOC = """Make sandboxes of its own inside this one, as browsers do for each page."""
@@ -20,9 +20,9 @@ class NestedSandbox(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="sandboxes of its own",
-            allows="It can make user namespaces inside its sandbox, as browsers do to wall off pages.",
-            notes=("This opens parts of the kernel in which ways out were found before.",),
+            title=text.said("sandboxes of its own"),
+            allows=text.said("It can make user namespaces inside its sandbox, as browsers do to wall off pages."),
+            notes=(text.said("This opens parts of the kernel in which ways out were found before."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

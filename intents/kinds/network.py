@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import facts, keys, model, sandbox
+from intents import facts, keys, model, sandbox, text
 
 KIND = "network"
 DOC = """Reach other machines. `scope = "host"` shares the host's own network: every server, the local network,
@@ -56,14 +56,20 @@ class Network:
         return model.Risk.CRITICAL if _display_reachable(host) else model.Risk.HIGH
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        notes = ["This includes programs of this machine that wait for connections, such as a local database."]
+        notes = [
+            text.said("This includes programs of this machine that wait for connections, such as a local database.")
+        ]
         if _display_reachable(host):
-            notes.append("This kernel cannot close X11's abstract socket: the app could read your screen and keys.")
+            notes.append(
+                text.said("This kernel cannot close X11's abstract socket: the app could read your screen and keys.")
+            )
         elif host.landlock < LANDLOCK_SCOPES and host.abstract_sockets:
-            notes.append("This kernel cannot close abstract sockets: the app can reach those of your other programs.")
+            notes.append(
+                text.said("This kernel cannot close abstract sockets: the app can reach those of your other programs.")
+            )
         return model.Phrase(
-            title="whole network",
-            allows="It can contact any server, your local network and this machine's own services.",
+            title=text.said("whole network"),
+            allows=text.said("It can contact any server, your local network and this machine's own services."),
             notes=tuple(notes),
         )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, portals, reach, sandbox, scopes
+from intents import facts, model, portals, reach, sandbox, scopes, text
 
 KIND = "notifications"
 DOC = """Show notifications. Single methods of the notification service, not all that the program behind it offers."""
@@ -30,8 +30,8 @@ class Notifications(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="notifications",
-            allows="It can show notifications, with any text in them.",
+            title=text.said("notifications"),
+            allows=text.said("It can show notifications, with any text in them."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from intents import catalogue, errors, facts, keys, model, paths, sandbox
+from intents import catalogue, errors, facts, keys, model, paths, sandbox, text
 
 KIND = "path"
 DOC = """Use one file or directory. `place` is `home/…`, one of the user's directories (`xdg-documents/…`), a
@@ -84,14 +84,14 @@ class Path:
         wide = any(_wide(way, host.account.home) for way in self._ways(host)) or self.place == MEDIA
         return model.Risk.HIGH if wide else model.Risk.NORMAL
 
-    def holds(self, host: facts.HostFacts) -> str:
-        """Which secrets whoever reads there gets, as `it holds …`; empty for none."""
-        return next(filter(None, (_holds(way, host) for way in self._ways(host))), "")
+    def holds(self, host: facts.HostFacts) -> text.Said | None:
+        """Which secrets whoever reads there gets, as `it holds …`; None for none."""
+        return next(filter(None, (_holds(way, host) for way in self._ways(host))), None)
 
-    def starts(self, host: facts.HostFacts) -> str:
-        """Why whoever may write there decides what runs as the user; empty where only reading is asked for, or no."""
+    def starts(self, host: facts.HostFacts) -> text.Said | None:
+        """Why whoever may write there decides what runs as the user; None where only reading is asked for, or no."""
         ways = self._ways(host) if self.access != "read" else ()
-        return next(filter(None, (_starts(way, host) for way in ways)), "")
+        return next(filter(None, (_starts(way, host) for way in ways)), None)
 
     def _ways(self, host: facts.HostFacts) -> tuple[str, ...]:
         """The path and what it leads to: a link counts by its own name as well, as other programs take that way."""
@@ -103,30 +103,48 @@ class Path:
         path = self.place.resolve(dict(host.directories)) or self.place.text
         fact = host.path(path)
         shown = _quoted(_with_tilde(path, host.account.home))
-        verb = "read" if self.access == "read" else "read, change and delete"
-        what = "the file" if fact and fact.kind == "file" else "everything in"
         notes: list[str] = []
         if self.place == MEDIA:
-            what = "everything on the media that are mounted in"
-            notes.append("Media that you mount while it runs are seen from its next start on.")
+            notes.append(text.said("Media that you mount while it runs are seen from its next start on."))
         if starts := self.starts(host):
-            notes.append(catalogue.NO_SANDBOX.format(starts))
+            notes.append(catalogue.no_sandbox(starts))
         if holds := self.holds(host):
-            notes.append(f"{holds[0].upper()}{holds[1:]}.")
+            notes.append(text.said("Beware: {why}.", why=holds))
         if fact and fact.real not in ("", path):
-            notes.append(f"{shown} is a link: what is given is {_quoted(fact.real)}.")
+            notes.append(text.said("{path} is a link: what is given is {real}.", path=shown, real=_quoted(fact.real)))
         if fact and fact.kind == "absent":
-            made = "it is made for the app" if self.access == "create" else "nothing is given until it exists"
-            notes.append(f"{shown} does not exist: {made}.")
+            if self.access == "create":
+                notes.append(text.said("{path} does not exist: it is made for the app.", path=shown))
+            else:
+                notes.append(text.said("{path} does not exist: nothing is given until it exists.", path=shown))
         if self.place == paths.Place(root="home", parts=()):
-            notes.append("Not given: .config, .local, .cache and .var. New files directly in your home are not kept.")
+            notes.append(
+                text.said("Not given: .config, .local, .cache and .var. New files directly in your home are not kept.")
+            )
             notes.extend(_exceptions(fact, host, write=self.access != "read") if fact else ())
         if path != host.account.home and paths.inside(host.account.home, path):
-            notes.append("Your own home directory in it is not given: the app's own stands in its place.")
+            notes.append(text.said("Your own home directory in it is not given: the app's own stands in its place."))
         if inside := _private_root(path, host):
             below = paths.printable(path[len(host.account.home) + 1 :])
-            notes.append(f"It appears as ~/.granted/{below} with a link to it in {inside}.")
-        return model.Phrase(title=shown, allows=f"It can {verb} {what} {shown}.", notes=tuple(notes))
+            at = f"~/.granted/{below}"
+            notes.append(text.said("It appears as {path} with a link to it in {directory}.", path=at, directory=inside))
+        return model.Phrase(title=shown, allows=self._allows(fact, shown), notes=tuple(notes))
+
+    def _allows(self, fact: facts.PathFact | None, shown: str) -> text.Said:
+        read = self.access == "read"
+        if self.place == MEDIA:
+            if read:
+                return text.said("It can read everything on the media that are mounted in {path}.", path=shown)
+            return text.said(
+                "It can read, change and delete everything on the media that are mounted in {path}.", path=shown
+            )
+        if fact and fact.kind == "file":
+            if read:
+                return text.said("It can read the file {path}.", path=shown)
+            return text.said("It can read, change and delete the file {path}.", path=shown)
+        if read:
+            return text.said("It can read everything in {path}.", path=shown)
+        return text.said("It can read, change and delete everything in {path}.", path=shown)
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
         """The binds. Raises HostError ``place-missing`` or RefusedError for what no answer can grant."""
@@ -262,34 +280,37 @@ def _first(home: facts.PathFact, places: tuple[str, ...]) -> set[str]:
     return {place[len(home.real) + 1 :].split("/")[0] for place in places if paths.inside(place, home.real)}
 
 
-def _exceptions(home: facts.PathFact, host: facts.HostFacts, *, write: bool) -> list[str]:
+def _exceptions(home: facts.PathFact, host: facts.HostFacts, *, write: bool) -> list[text.Said]:
     """What of a whole home is not given as asked, for reasons that are not in every home: one sentence each."""
     names = {name for name, _ in home.entries}
     hidden, kept = names & _first(home, host.kernel), names & _first(home, host.code)
-    said = [f"Not given: {paths.printable(name)}, which shows the running system." for name in sorted(hidden)]
-    readable = sorted(kept - hidden) if write else []
-    return said + [f"Only to be read: {paths.printable(name)}, from which intents is run." for name in readable]
+    shown = [paths.printable(name) for name in sorted(hidden)]
+    readable = [paths.printable(name) for name in sorted(kept - hidden)] if write else []
+    return [
+        *(text.said("Not given: {name}, which shows the running system.", name=name) for name in shown),
+        *(text.said("Only to be read: {name}, from which intents is run.", name=name) for name in readable),
+    ]
 
 
-def _holds(real: str, host: facts.HostFacts) -> str:
+def _holds(real: str, host: facts.HostFacts) -> text.Said | None:
     return catalogue.DAEMON if real in catalogue.DAEMON_SOCKETS else _touched(real, host, catalogue.READ)
 
 
-def _starts(real: str, host: facts.HostFacts) -> str:
+def _starts(real: str, host: facts.HostFacts) -> text.Said | None:
     if _wide(real, host.account.home):
         return catalogue.WHOLE_HOME
     return _touched(real, host, catalogue.WRITE) or _decides(real, host)
 
 
-def _decides(real: str, host: facts.HostFacts) -> str:
+def _decides(real: str, host: facts.HostFacts) -> text.Said | None:
     """Why what is changed there decides what runs: what is hidden in the home, configuration, the system."""
     home = host.account.home
     if paths.inside(real, home):
         data = any(paths.inside(real, f"{home}/{name}") for name in catalogue.DATA)
         hidden = real[len(home) + 1 :].startswith(".") and not data
-        return catalogue.HIDDEN if hidden or paths.inside(real, _base(host, "xdg-config")) else ""
+        return catalogue.HIDDEN if hidden or paths.inside(real, _base(host, "xdg-config")) else None
     system = any(paths.inside(real, root) or paths.inside(root, real) for root in catalogue.PROGRAMS)
-    return catalogue.SYSTEM if system else ""
+    return catalogue.SYSTEM if system else None
 
 
 def _base(host: facts.HostFacts, root: str) -> str:
@@ -302,7 +323,7 @@ def _wide(real: str, home: str) -> bool:
     return real in [f"{home}/{tree}" for tree in trees] or paths.inside(home, real)
 
 
-def _touched(real: str, host: facts.HostFacts, rows: Mapping[str, str]) -> str:
+def _touched(real: str, host: facts.HostFacts, rows: Mapping[str, text.Said]) -> text.Said | None:
     """The reason of the first row whose place of the home the path lies in, or holds without being the home itself."""
     home, bases = host.account.home, {".config/": "xdg-config", ".local/share/": "xdg-data"}
     for name, why in rows.items():
@@ -314,7 +335,7 @@ def _touched(real: str, host: facts.HostFacts, rows: Mapping[str, str]) -> str:
         for place in (f"{home}/{name}", *moved):
             if paths.inside(real, place) or (real != home and paths.inside(place, real)):
                 return why
-    return ""
+    return None
 
 
 def _quoted(path: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import errors, facts, model, paths, sandbox, scopes
+from intents import errors, facts, model, paths, sandbox, scopes, text
 
 KIND = "persist"
 DOC = """Keep directories of its own directly in the home, for programs that put their files there: `names = ["games",
@@ -44,8 +44,10 @@ class Persist(scopes.Words):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         shown = scopes.listed(tuple(f"~/{paths.printable(word)}" for word in self.words))
-        title = shown if len(self.words) == 1 and len(shown) <= 24 else "own directories"
-        allows = f"It keeps files of its own in {shown}; what you have there stays out of its sight."
+        title = shown if len(self.words) == 1 and len(shown) <= 24 else text.said("own directories")
+        allows = text.said(
+            "It keeps files of its own in {names}; what you have there stays out of its sight.", names=shown
+        )
         return model.Phrase(title=title, allows=allows)
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "printing"
 DOC = """Print through CUPS, the system's print service."""
@@ -23,8 +23,8 @@ class Printing(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="printing",
-            allows="It can print, and see your printers and waiting print jobs.",
+            title=text.said("printing"),
+            allows=text.said("It can print, and see your printers and waiting print jobs."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, sandbox, scopes
+from intents import facts, model, sandbox, scopes, text
 
 KIND = "processes"
 DOC = """See the other processes of this machine, as a system monitor does. Without it an app sees only its own."""
 
 LANDLOCK_SCOPES = 6  # the Landlock ABI that closes signals to the outside (landlock(7))
-_ENDING = ("This kernel cannot keep it from ending your other programs.",)
+_ENDING = (text.said("This kernel cannot keep it from ending your other programs."),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,8 @@ class Processes(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="other processes",
-            allows="It can see every program that runs here, with the words it was started with.",
+            title=text.said("other processes"),
+            allows=text.said("It can see every program that runs here, with the words it was started with."),
             notes=_ENDING if host.landlock < LANDLOCK_SCOPES else (),
         )
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "secrets"
 DOC = """Use the keyring in which the desktop keeps passwords (Secret Service). It gives every password in it, not only
@@ -26,8 +26,8 @@ class Secrets(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="all saved passwords",
-            allows="It can read, change and delete every password that your programs saved in the keyring.",
+            title=text.said("all saved passwords"),
+            allows=text.said("It can read, change and delete every password that your programs saved in the keyring."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

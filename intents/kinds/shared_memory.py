@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, sandbox, scopes
+from intents import facts, model, sandbox, scopes, text
 
 KIND = "shared-memory"
 DOC = """Share memory with programs outside. `uses` holds `files` (/dev/shm), `ipc` (System V memory, semaphores and
@@ -22,8 +22,8 @@ class SharedMemory(scopes.Words):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="shared memory",
-            allows="It can read and change what your other programs keep in shared memory.",
+            title=text.said("shared memory"),
+            allows=text.said("It can read and change what your other programs keep in shared memory."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

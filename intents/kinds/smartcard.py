@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "smartcard"
 DOC = """Use smart cards and readers through pcscd."""
@@ -23,8 +23,8 @@ class Smartcard(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="smart cards",
-            allows="It can use any smart card or security token that is plugged in, while it is unlocked.",
+            title=text.said("smart cards"),
+            allows=text.said("It can use any smart card or security token that is plugged in, while it is unlocked."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, sandbox, scopes
+from intents import facts, model, sandbox, scopes, text
 
 KIND = "socket-family"
 DOC = """Make sockets of further families: `families` holds `bluetooth`, `can` or both. They speak over the host's own
@@ -22,11 +22,11 @@ class SocketFamily(scopes.Words):
         return model.Risk.NORMAL
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
-        shown = {"bluetooth": "Bluetooth devices", "can": "a CAN bus"}
+        shown = {"bluetooth": text.said("Bluetooth devices"), "can": text.said("a CAN bus")}
         return model.Phrase(
-            title=" and ".join(self.words),
-            allows=f"It can talk to {scopes.listed(tuple(shown[word] for word in self.words))}.",
-            notes=("Without the host's network it means nothing.",),
+            title=scopes.listed(self.words),
+            allows=text.said("It can talk to {what}.", what=scopes.listed(tuple(shown[word] for word in self.words))),
+            notes=(text.said("Without the host's network it means nothing."),),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "ssh-agent"
 DOC = """Log in with the keys of the user's SSH agent. The keys stay in the agent; what they open does not."""
@@ -23,8 +23,8 @@ class SshAgent(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="SSH agent",
-            allows="It can log in anywhere as you, with every key your SSH agent holds, as long as it runs.",
+            title=text.said("SSH agent"),
+            allows=text.said("It can log in anywhere as you, with every key your SSH agent holds, as long as it runs."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "system-info"
 DOC = """Read what the kernel tells about this machine's hardware below /sys."""
@@ -25,8 +25,10 @@ class SystemInfo(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="hardware details",
-            allows="It can read which hardware this machine has, with serial numbers that tell it from others.",
+            title=text.said("hardware details"),
+            allows=text.said(
+                "It can read which hardware this machine has, with serial numbers that tell it from others."
+            ),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "tray"
 DOC = """Show an icon in the tray (StatusNotifierItem), registered by the app's own connection."""
@@ -29,8 +29,8 @@ class Tray(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="tray icon",
-            allows="It can show an icon with a menu in the tray.",
+            title=text.said("tray icon"),
+            allows=text.said("It can show an icon with a menu in the tray."),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:

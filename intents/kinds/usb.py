@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from intents import facts, model, reach, sandbox, scopes
+from intents import facts, model, reach, sandbox, scopes, text
 
 KIND = "usb"
 DOC = """Talk to USB devices directly. Not run on real hardware yet."""
@@ -29,8 +29,10 @@ class Usb(scopes.Whole):
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         return model.Phrase(
-            title="all USB devices",
-            allows="It can read and control every USB device you may use: disks, security keys, phones, keyboards.",
+            title=text.said("all USB devices"),
+            allows=text.said(
+                "It can read and control every USB device you may use: disks, security keys, phones, keyboards."
+            ),
         )
 
     def ops(self, host: facts.HostFacts, because: str) -> tuple[sandbox.Op, ...]:
