@@ -102,6 +102,15 @@ CATALOGUE = {
         "still-running": (1, "The app still runs.", "End it first: `intent-ctl stop`."),
         "not-confirmed": (1, "A critical intent is granted only when its id is typed twice.", "Add `--confirm INTENT`."),
         "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),
+        "question-gone": (1, "The question is not open any more: somebody answered it, or it is not asked.", "See `intent-ctl show`."),
+        "question-changed": (1, "What is asked now is not what was shown.", "Look again: `intent-ctl pending`."),
+        "not-on-offer": (1, "An answer gives more than was asked, or otherwise than was offered.", "See `intent-ctl pending`."),
+    },
+    "MessageError": {
+        "bad-message": (1, "What arrived is no message of the protocol.", "See docs/protocol.md."),
+        "message-too-long": (1, "A message does not fit into one line.", "Ask for one question at a time."),
+        "unknown-method": (1, "The protocol has no such method.", "See docs/protocol.md."),
+        "connection-closed": (1, "The other side ended the connection.", "Start it again."),
     },
     "UsageError": {
         "usage": (2, "The command line is not understood.", "See `--help`."),
@@ -156,8 +165,20 @@ class DecisionError(IntentError):
     """A command of the user does not fit what is declared or stored (SPEC §8)."""
 
 
+class MessageError(IntentError):
+    """What another process says is not the protocol (SPEC §11.5)."""
+
+
 class UsageError(IntentError):
     """The command line is not understood."""
+
+
+def named(code: str, message: str, hint: str) -> IntentError:
+    """The error with that code, as another process told it; ``bad-message`` for a code that there is not."""
+    for family in IntentError.__subclasses__():
+        if code in CATALOGUE[family.__name__]:
+            return family(code, message, hint=hint)
+    return MessageError("bad-message", "the other side tells an error that nobody knows")
 
 
 def render(error: IntentError, program: str) -> str:

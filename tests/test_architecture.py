@@ -54,6 +54,8 @@ LAYERS = {
         "journal catalog host plans doctor_proxy",
         "prompts app runs",
         "record known removal wire",
+        "protocol",
+        "client",
         "ui.wording ui.keys ui.tty",
         "ui.sheet",
         "ui.terminal ui.plain ui.scripted",
