@@ -188,63 +188,85 @@ TRAITS = {
 }
 COMBINATIONS = {
     "files": Together(
-        one="files", other="sends", says="With the network as well, it can send your files anywhere: {one}."
+        one="files",
+        other="sends",
+        says=text.template("With the network as well, it can send your files anywhere: {one}."),
     ),
     "keys": Together(
-        one="keys", other="sends", says="With the network as well, it can send keys and passwords anywhere: {one}."
+        one="keys",
+        other="sends",
+        says=text.template("With the network as well, it can send keys and passwords anywhere: {one}."),
     ),
     "files-by-link": Together(
         one="files",
         other="links",
-        says="By the links that it opens, it can send your files out even without the network: {one}.",
+        says=text.template("By the links that it opens, it can send your files out even without the network: {one}."),
         unless="sends",
     ),
     "keys-by-link": Together(
         one="keys",
         other="links",
-        says="By the links that it opens, it can send keys and passwords out even without the network: {one}.",
+        says=text.template(
+            "By the links that it opens, it can send keys and passwords out even without the network: {one}."
+        ),
         unless="sends",
     ),
     "shown": Together(
-        one="shown", other="sends", says="With the network as well, it can send what you show it anywhere: {one}."
+        one="shown",
+        other="sends",
+        says=text.template("With the network as well, it can send what you show it anywhere: {one}."),
     ),
     "whereabouts": Together(
-        one="whereabouts", other="sends", says="With the network as well, it can tell others where you are."
+        one="whereabouts",
+        other="sends",
+        says=text.template("With the network as well, it can tell others where you are."),
     ),
     "passwords": Together(
-        one="passwords", other="sends", says="With the network as well, it can send your saved passwords anywhere."
+        one="passwords",
+        other="sends",
+        says=text.template("With the network as well, it can send your saved passwords anywhere."),
     ),
     "tokens": Together(
-        one="tokens", other="sends", says="With the network as well, it can send these secrets anywhere: {one}."
+        one="tokens",
+        other="sends",
+        says=text.template("With the network as well, it can send these secrets anywhere: {one}."),
     ),
     "login": Together(
-        one="logs-in", other="sends", says="With the network as well, it can log in to your servers as you: {one}."
+        one="logs-in",
+        other="sends",
+        says=text.template("With the network as well, it can log in to your servers as you: {one}."),
     ),
     "signatures": Together(
-        one="signs", other="sends", says="With the network as well, it can sign and decrypt as you for others: {one}."
+        one="signs",
+        other="sends",
+        says=text.template("With the network as well, it can sign and decrypt as you for others: {one}."),
     ),
     "senses": Together(
-        one="senses", other="sends", says="With the network as well, it can send what it hears or sees anywhere: {one}."
+        one="senses",
+        other="sends",
+        says=text.template("With the network as well, it can send what it hears or sees anywhere: {one}."),
     ),
     "screen": Together(
         one="screen",
         other="sends",
-        says="With the network as well, it can send your screen and what you type anywhere.",
+        says=text.template("With the network as well, it can send your screen and what you type anywhere."),
     ),
     "abstract": Together(
         one="x11",
         other="sends",
-        says="With the network as well, the real X11 display opens to it the abstract sockets of your other programs.",
+        says=text.template(
+            "With the network as well, the real X11 display opens to it the abstract sockets of your other programs."
+        ),
     ),
     "processes": Together(
         one="watches",
         other="sends",
-        says="With the network as well, it can tell others which programs you run, and how.",
+        says=text.template("With the network as well, it can tell others which programs you run, and how."),
     ),
     "kernel": Together(
         one="nests",
         other="kernel",
-        says="With sandboxes of its own as well, far more of the kernel is open to it: {other}.",
+        says=text.template("With sandboxes of its own as well, far more of the kernel is open to it: {other}."),
     ),
 }
 

@@ -6,7 +6,7 @@ signed. Takes str, returns str, int or tuples; raises nothing.
 
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 MAX_NAME = 40  # cells; a title line of the handshake holds the name, the version and the id
 MAX_VERSION = 32
@@ -55,23 +55,28 @@ def said(template: str, /, **values: "str | int") -> Said:
     return made
 
 
+def template(sentence: str, /) -> str:
+    """A template that gets its values later, by ``said``: named here so that translators find it."""
+    return sentence
+
+
 def joined(items: Iterable[str], between: str) -> Said:
     """The items with ``between`` between them, which stays as it is in every language."""
     values: dict[str, str | int] = {f"item{number}": item for number, item in enumerate(items)}
     return said(between.join(f"{{{name}}}" for name in values), **values)
 
 
-def translated(words: str, sentences: Mapping[str, str]) -> str:
-    """``words`` by the templates of another language, where it has one; what is no sentence of ours stays as it is.
+def translated(words: str, find: Callable[[str], str]) -> str:
+    """``words`` by the templates of another language, as ``find`` gives them; what is no sentence of ours stays.
 
     A template that does not take the same values is passed over: better English than a sentence that lacks a word.
     """
     if not isinstance(words, Said):
         return words
     values = {
-        name: translated(value, sentences) if isinstance(value, str) else value for name, value in words.values.items()
+        name: translated(value, find) if isinstance(value, str) else value for name, value in words.values.items()
     }
-    other = sentences.get(words.template, words.template)
+    other = find(words.template)
     return (other if fields(other) == fields(words.template) else words.template).format_map(values)
 
 

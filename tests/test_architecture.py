@@ -56,6 +56,7 @@ LAYERS = {
         "record known removal wire",
         "protocol",
         "client",
+        "ui.language",
         "ui.wording ui.keys ui.tty",
         "ui.sheet",
         "ui.terminal ui.plain ui.scripted",

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from intents import errors, facts, model, portals, sandbox
+from intents import errors, facts, model, portals, sandbox, text
 
 _DOCUMENTS, _PATH = "org.freedesktop.portal.Documents", "/org/freedesktop/portal/documents"
 # Toolkits that find the identity here too (GTK 3, Qt) pick files through the portal.
@@ -44,10 +44,10 @@ KINDS = (
         doc="""Ask the user to pick files and folders, in a dialog that is not the app's own, and work with those that
 were picked, dropped or pasted, and no others, at their next start too. Rather than `path` for what users open and save.
 A toolkit that sees this prints through the desktop as well: ask for `print-dialog` where the program prints.""",
-        title="files you pick",
-        allows="It can ask you to pick files and folders, and read and change those you pick.",
+        title=text.said("files you pick"),
+        allows=text.said("It can ask you to pick files and folders, and read and change those you pick."),
         level=model.Risk.LOW,
         interfaces=(("FileChooser", ("OpenFile", "SaveFile", "SaveFiles")),),
-        notes=("It keeps what you picked for the next time.",),
+        notes=(text.said("It keeps what you picked for the next time."),),
     ),
 )
