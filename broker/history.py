@@ -6,7 +6,7 @@ are a fold over it, so that nothing can be stored that history does not explain.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import cast
@@ -15,6 +15,7 @@ from intents import errors, kinds, model
 
 Row = tuple[int, int, str, str, str, str, str, str]  # seq, at, what, app, lineage, body, prev, hash
 Owner = tuple[str, str]  # app id, lineage
+Undo = tuple[int, tuple[int, ...]]  # its own seq, and those of what it undoes
 
 NOTHING = "-"  # the hash before the first event
 
@@ -27,12 +28,15 @@ class What(StrEnum):
     REKEY = "rekey"  # the user agreed to another key, or to a lower serial
     DECISION = "decision"  # the user answered
     FORGET = "forget"  # no earlier decision of this owner counts any more
+    UNDO = "undo"  # the events it names, of the same app, count as if they had not happened
     PENDING = "pending"  # a question was due and nobody answered it
     LAUNCH = "launch"
     EXIT = "exit"
 
 
 _WHATS = frozenset(What)
+ACTS = (What.DECISION, What.FORGET)  # what can be undone, besides an undoing itself
+_NTH = "nth"  # in a body: not the first of its act, so that what was done together is undone together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,26 @@ def forgotten(app_id: str, lineage: str) -> Entry:
     return Entry(what=What.FORGET, app=app_id, lineage=lineage, body={})
 
 
+def undone(app_id: str, seqs: Sequence[int]) -> Entry:
+    """The events of these ``seq``, all of this app, count as if they had not happened; an undoing can be undone."""
+    return Entry(what=What.UNDO, app=app_id, lineage="", body={"undoes": sorted(seqs)})
+
+
+def together(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """One act of the user: each decision and each forgetting after the first one says which of them it is."""
+    acts = [index for index, each in enumerate(entries) if each.what in ACTS]
+    later = {index: nth for nth, index in enumerate(acts) if nth}
+    return tuple(
+        replace(each, body={**each.body, _NTH: later[index]}) if index in later else each
+        for index, each in enumerate(entries)
+    )
+
+
+def begins(event: Event) -> bool:
+    """Whether this decision or forgetting begins an act, rather than belonging to that of the one before."""
+    return _NTH not in event.body
+
+
 def unanswered(app_id: str, lineage: str) -> Entry:
     """A question was shown or due and nobody answered it: not a decision."""
     return Entry(what=What.PENDING, app=app_id, lineage=lineage, body={})
@@ -151,6 +175,20 @@ def read_event(row: Row) -> Event:
     return Event(seq=seq, at=at, what=What(what), app=app, lineage=lineage, body=json.loads(body))
 
 
+def supposed(events: Sequence[Event], entries: Sequence[Entry]) -> "History":
+    """What a journal of these events would add up to if ``entries`` were recorded behind them."""
+    found = History()
+    for event in events:
+        found.take(chained(found.seq + 1, event.at, _entry(event), found.tail))
+    for entry in together(entries):
+        found.take(chained(found.seq + 1, events[-1].at if events else 0, entry, found.tail))
+    return found
+
+
+def _entry(event: Event) -> Entry:
+    return Entry(what=event.what, app=event.app, lineage=event.lineage, body=event.body)
+
+
 class History:
     """What the events so far add up to; ``take`` them in order."""
 
@@ -158,7 +196,8 @@ class History:
         self.seq = 0
         self.tail = NOTHING  # hash of the newest event
         self.pins: dict[str, model.Pin] = {}
-        self._decided: dict[Owner, list[Row]] = {}  # read when asked for: most apps are not
+        self._acts: dict[Owner, list[Row]] = {}  # read when asked for: most apps are not
+        self._undos: dict[str, list[Undo]] = {}
         self._pending: dict[Owner, int] = {}
         self._heads: dict[Owner, tuple[int, str]] = {}
 
@@ -174,14 +213,13 @@ class History:
                 self._heads[app, ""] = seq, digest
             case What.SERIAL:
                 self._take_pin(read_event(known))
-            case What.DECISION:
-                self._decided.setdefault(owner, []).append(known)
+            case What.DECISION | What.FORGET:
+                self._acts.setdefault(owner, []).append(known)
                 self._pending.pop(owner, None)
                 self._heads[owner] = seq, digest
-            case What.FORGET:
-                self._decided.pop(owner, None)
-                self._pending.pop(owner, None)
-                self._heads[owner] = seq, digest
+            case What.UNDO:
+                self._undos.setdefault(app, []).append((seq, undoes(read_event(known))))
+                self._heads[app, ""] = seq, digest
             case What.PENDING:
                 self._pending[owner] = self._pending.get(owner, 0) + 1
             case What.LAUNCH | What.EXIT:
@@ -201,18 +239,27 @@ class History:
     def apps(self) -> tuple[Owner, ...]:
         """(app id, lineage) of everything with a pin or a decision, sorted."""
         pinned_apps = {(pin.app_id, pin.lineage) for pin in self.pins.values()}
-        return tuple(sorted(pinned_apps | self._decided.keys()))
+        return tuple(sorted(pinned_apps | {owner for owner in self._acts if self._standing(*owner)}))
 
     def head(self, app_id: str, lineage: str) -> str:
         """The hash of the newest event that what is granted to the app depends on, or ``-``.
 
-        Pins and new keys count for every lineage of the app id: after them no compiled plan of it may be used.
+        Pins, new keys and undoing count for every lineage of the app id: after them no compiled plan of it may be used.
         """
         return max(self._heads.get((app_id, lineage), (0, NOTHING)), self._heads.get((app_id, ""), (0, NOTHING)))[1]
 
     def pending(self, app_id: str, lineage: str) -> int:
         """How many questions of the app went unanswered since the last answer."""
         return self._pending.get((app_id, lineage), 0)
+
+    def _standing(self, app_id: str, lineage: str) -> list[Row]:
+        """The decisions that are neither undone nor forgotten, oldest first."""
+        taken_back = not_counting(self._undos.get(app_id, ()))
+        found: list[Row] = []
+        for row in self._acts.get((app_id, lineage), ()):
+            if row[0] not in taken_back:
+                found = [*found, row] if row[2] == What.DECISION else []
+        return found
 
     def decisions(self, app_id: str, lineage: str) -> tuple[tuple[model.Decision, ...], tuple[int, ...]]:
         """(decisions that can be read, oldest first; seq of those that cannot).
@@ -222,7 +269,7 @@ class History:
         readable: list[model.Decision] = []
         unreadable: list[int] = []
         blocked: set[str] = set()
-        for event in map(read_event, reversed(self._decided.get((app_id, lineage), []))):
+        for event in map(read_event, reversed(self._standing(app_id, lineage))):
             kind = _kind(event)
             if "" in blocked:
                 break
@@ -234,6 +281,25 @@ class History:
                 unreadable.append(event.seq)
                 blocked.add(kind)
         return tuple(reversed(readable)), tuple(reversed(unreadable))
+
+
+def undoes(event: Event) -> tuple[int, ...]:
+    """The ``seq`` that an undoing names. Raises ValueError when it cannot be read."""
+    match event.body:
+        case {"undoes": [*seqs]}:
+            found = tuple(seq for seq in seqs if isinstance(seq, int) and 0 < seq < event.seq)
+            if found and len(found) == len(seqs):
+                return found
+    raise ValueError("the undoing cannot be read")
+
+
+def not_counting(undos: Sequence[Undo]) -> frozenset[int]:
+    """The ``seq`` of all that is undone by an undoing that counts itself; ``undos`` of one app, oldest first."""
+    found: set[int] = set()
+    for seq, seqs in reversed(undos):  # what undoes an undoing is newer
+        if seq not in found:
+            found.update(seqs)
+    return frozenset(found)
 
 
 def _read_pin(event: Event) -> model.Pin:

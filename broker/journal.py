@@ -132,12 +132,14 @@ class Journal:
         """How many questions of the app went unanswered since its last answer."""
         return self._now().pending(app_id, lineage)
 
-    def events(self, app_id: str | None = None, limit: int | None = None) -> tuple[history.Event, ...]:
-        """The newest ``limit`` events, or all, of one app id, or of all; oldest first."""
+    def events(
+        self, app_id: str | None = None, limit: int | None = None, *, after: int = 0
+    ) -> tuple[history.Event, ...]:
+        """The newest ``limit`` events, or all, of one app id, or of all; oldest first. after: the ``seq`` before."""
         self._now()
-        query = _ROWS + "WHERE ?1 IS NULL OR app = ?1 ORDER BY seq DESC LIMIT ?2"
+        query = _ROWS + "WHERE (?1 IS NULL OR app = ?1) AND seq > ?3 ORDER BY seq DESC LIMIT ?2"
         with _sentences(self._file):
-            rows = self._connection.execute(query, (app_id, -1 if limit is None else limit)).fetchall()
+            rows = self._connection.execute(query, (app_id, -1 if limit is None else limit, after)).fetchall()
             return tuple(self._intact(row) for row in reversed(rows))
 
     def verify(self) -> None:
@@ -152,7 +154,7 @@ class Journal:
     # Writing
 
     def record(self, now: model.Clock, entries: Sequence[history.Entry]) -> tuple[int, ...]:
-        """Append all of ``entries`` or none, durably; their ``seq`` in order.
+        """Append all of ``entries``, one act, or none, durably; their ``seq`` in order.
 
         An error means that nothing was stored, except ``journal-replaced`` for a file that was exchanged meanwhile.
         """
@@ -170,7 +172,7 @@ class Journal:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             seq, tail = self._now().seq, self._history.tail
-            for entry in entries:
+            for entry in history.together(entries):
                 rows.append(history.chained(seq + 1, now.wall, entry, tail))
                 seq, tail = seq + 1, rows[-1][-1]
             self._connection.executemany(_APPEND, rows)

@@ -1,7 +1,7 @@
 """What is known of an app when it is not started: its manifest as it stands, the journal, or only one of the two."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker import app as apps
@@ -12,11 +12,13 @@ from intents import errors, model, parse, paths
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a command found or did: ``data`` for ``--json``, the same as ``lines`` for people; both may hold raw text of
-    an app. negative: nothing failed, but the answer is no."""
+    an app. negative: nothing failed, but the answer is no. more: what goes on, each with its JSON object and its line,
+    or None when there is nothing new for now; then there are neither ``data`` nor ``lines``."""
 
     data: Mapping[str, object]
     lines: tuple[str, ...]
     negative: bool = False
+    more: Iterator[tuple[Mapping[str, object], str] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,10 @@ from broker import history, journal, plans, state
 from intents import errors, model
 
 
-def commit(places: state.Places, app_id: str, now: model.Clock, entries: Sequence[history.Entry]) -> None:
-    """Append ``entries``, all of them about ``app_id``, durably. Whoever starts the app afterwards compiles anew.
+def commit(
+    places: state.Places, app_id: str, now: model.Clock, entries: Sequence[history.Entry]
+) -> tuple[int, ...]:
+    """Append ``entries``, all about ``app_id``, durably; their ``seq``. Whoever starts it afterwards compiles anew.
 
     Raises JournalError, and then nothing was stored.
     """
@@ -19,7 +21,7 @@ def commit(places: state.Places, app_id: str, now: model.Clock, entries: Sequenc
             message = f"the launch plans of {app_id} cannot be removed: {error.strerror}"
             raise errors.JournalError("journal-unwritable", message) from error
         with journal.Journal.open(places) as book:
-            book.record(now, entries)
+            return book.record(now, entries)
 
 
 def publisher(app: apps.App, vetted: model.Vetted, now: model.Clock) -> list[history.Entry]:

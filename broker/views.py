@@ -1,11 +1,11 @@
-"""What ``intent-ctl`` shows and does not change: list, show, log, ps (SPEC §11.2; ``ctl`` documents the JSON)."""
+"""What ``intent-ctl`` shows and does not change: list, show, ps (SPEC §11.2; ``ctl`` documents the JSON)."""
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from broker import app as apps
-from broker import catalog, history, journal, known, runs
+from broker import catalog, journal, known, runs
 from broker.ui import wording
 from intents import compiler, decide, errors, kinds, model, parse, paths, risk, trace
 
@@ -71,14 +71,14 @@ def _rows(at: known.Here, book: journal.Journal, app_id: str) -> list[dict[str, 
     rows = []
     for lineage in dict.fromkeys((found.lineage, *others)):
         if lineage == found.lineage and found.delta:
-            states = {verdict.intent.id: _state(verdict, change) for verdict, change in _verdicts(found.delta)}
+            states = {verdict.intent.id: state_of(verdict, change) for verdict, change in verdicts(found.delta)}
         else:
-            states = _remembered_states(known.live(at, book, app_id, lineage))
+            states = _remembered(known.live(at, book, app_id, lineage))
         rows.append(_row(at, app_id, lineage, found, states, book.pending(app_id, lineage)))
     return rows
 
 
-def _remembered_states(live: Sequence[model.Decision]) -> dict[str, str]:
+def _remembered(live: Sequence[model.Decision]) -> dict[str, str]:
     """What the newest decision that names an intent says, for want of a manifest."""
     return {each.intent_id: "denied" if each.granted is None else "allowed" for each in reversed(live)}
 
@@ -146,7 +146,7 @@ def show(at: known.Here, name: str) -> known.Report:
         unread = book.unreadable(found.app_id, found.lineage)
         pending = book.pending(found.app_id, found.lineage)
     running = [each for each in runs.instances(at.places) if each.app_id == found.app_id]
-    intents = [_intent(found, *pair) for pair in _verdicts(found.delta)] if found.delta else []
+    intents = [_intent(found, *pair) for pair in verdicts(found.delta)] if found.delta else []
     unused = _unused(found)
     blocked = _blocked(found)
     app = found.app.manifest.app if found.app else None
@@ -178,14 +178,21 @@ def _together(found: known.Known) -> list[str]:
     return [sentence for _, sentence in risk.together(granted, (), found.app.host)] if found.app else []
 
 
-def _verdicts(delta: model.Delta) -> list[tuple[model.Verdict, model.Change]]:
+def verdicts(delta: model.Delta) -> list[tuple[model.Verdict, model.Change]]:
+    """Each declared intent as it is settled, and how it stands against the decisions."""
     return list(zip(decide.settle(delta).verdicts, delta.changes, strict=True))
 
 
-def _state(verdict: model.Verdict, change: model.Change) -> str:
+def state_of(verdict: model.Verdict, change: model.Change) -> str:
+    """``allowed``, ``partly``, ``denied`` or ``open``."""
     if verdict.granted:
         return "allowed" if verdict.whole else "partly"
     return "open" if change.open else "denied"
+
+
+def state_words(state: str) -> str:
+    """What ``state_of`` gives, as it is said."""
+    return {"partly": "partly allowed", "open": "not decided"}.get(state, state)
 
 
 def _blocked(found: known.Known) -> errors.IntentError | None:
@@ -208,7 +215,7 @@ def _intent(found: known.Known, verdict: model.Verdict, change: model.Change) ->
         "intent": intent.id,
         "scope": kinds.to_data(intent.scope),
         "optional": intent.optional,
-        "state": _state(verdict, change),
+        "state": state_of(verdict, change),
         "because": verdict.because,
         "granted": [kinds.to_data(scope) for scope in verdict.granted],
         "denied": [kinds.to_data(scope) for scope in change.denied],
@@ -294,7 +301,7 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     loud = risk_words(model.Risk[str(intent["risk"]).upper()])
     needed = "optional" if change.intent.optional else "needed to start"
     decisions = [decision for decision in found.live if decision.seq in change.decided_by]
-    state = {"partly": "partly allowed", "open": "not decided"}.get(str(intent["state"]), str(intent["state"]))
+    state = state_words(str(intent["state"]))
     held = f" {how_long(decisions[0].life)}" if decisions and not change.open else ""
     lines = [f"{change.intent.id}  {state}{held}  ({loud}, {needed})"]
     allows, notes = intent["allows"], intent["notes"]
@@ -309,49 +316,6 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     lines += [f"    app says {wording.quote(change.intent.reason)}"] if change.intent.reason else []
     lines += [f"    decided {day(decision.at)} by {decision.source}" for decision in decisions]
     return lines
-
-
-def log(at: known.Here, name: str | None, limit: int) -> known.Report:
-    """The newest events, oldest first; of one app or all."""
-    with journal.Journal.open(at.places) as book:
-        runs.sweep(at.places, book, at.now)
-        meant = known.ids(at, book, name) if name is not None else ()
-        known.choose_one(name or "", list(meant))
-        events = book.events(meant[0] if meant else None, limit)
-    lines = [f"{event.seq:5}  {day(_moment(event))}  {event.app}  {_event(event)}" for event in events]
-    return known.Report(data={"events": [asdict(event) for event in events]}, lines=tuple(lines))
-
-
-def _moment(event: history.Event) -> int:
-    """When it happened: launches and ends are recorded later than that."""
-    found = event.body.get("ended") or event.body.get("at")
-    return found if isinstance(found, int) else event.at
-
-
-def _event(event: history.Event) -> str:
-    body = event.body
-    match event.what:
-        case history.What.PIN:
-            return f"publisher {body.get('fingerprint') or 'the catalog'} counts, serial {body.get('serial')}"
-        case history.What.SERIAL:
-            return f"serial {body.get('serial')} was started"
-        case history.What.REKEY:
-            return f"you agreed to {body.get('fingerprint') or 'the catalog'}, serial {body.get('serial')}"
-        case history.What.DECISION:
-            asked, life = body.get("asked"), body.get("life")
-            effect = "denied" if body.get("granted") is None else "allowed"
-            scope = scope_words(asked) if isinstance(asked, dict) and "kind" in asked else ""
-            span = life.get("span") if isinstance(life, dict) else ""
-            return f"{effect} {body.get('intent')} ({scope}), {span}, by {body.get('source')}"
-        case history.What.FORGET:
-            return "decisions were forgotten"
-        case history.What.PENDING:
-            return "was asked and not answered"
-        case history.What.LAUNCH:
-            return f"started, pid {body.get('pid')}"
-        case history.What.EXIT:
-            status = body.get("status")
-            return f"ended, pid {body.get('pid')}, " + ("killed" if status is None else f"status {status}")
 
 
 def ps(at: known.Here) -> known.Report:

@@ -101,6 +101,8 @@ CATALOGUE = {
         "not-stopped": (1, "The instance did not end.", "Use `intent-ctl stop --kill`."),
         "still-running": (1, "The app still runs.", "End it first: `intent-ctl stop`."),
         "not-confirmed": (1, "A critical intent is granted only when its id is typed twice.", "Add `--confirm INTENT`."),
+        "nothing-to-undo": (1, "There is no decision that could be undone.", "See `intent-ctl log`."),
+        "undo-superseded": (1, "A newer decision is about the same, and counts.", "Undo the newer one first."),
         "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),
         "question-gone": (1, "The question is not open any more: somebody answered it, or it is not asked.", "See `intent-ctl show`."),
         "question-changed": (1, "What is asked now is not what was shown.", "Look again: `intent-ctl pending`."),

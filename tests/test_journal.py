@@ -149,6 +149,7 @@ def test_heads_move_with_what_grants_depend_on(places: state.Places) -> None:
         "forget": history.forgotten(APP, LINE),
         "pin": history.pinned(pin()),
         "rekey of another lineage": history.rekeyed(pin(lineage=LINE_2)),
+        "undo": history.undone(APP, [1]),
     }
     idle = {
         "serial": history.raised(pin(2)),
@@ -290,7 +291,7 @@ owners = st.tuples(st.sampled_from([APP, OTHER]), st.sampled_from([LINE, LINE_2]
 def entries(draw: st.DrawFn) -> history.Entry:
     """Anything that can be recorded, about few apps, so that much of it meets."""
     app, lineage = draw(owners)
-    match draw(st.integers(0, 6)):
+    match draw(st.integers(0, 7)):
         case 0:
             return history.decided(app, lineage, decision(draw(st.sampled_from(SCOPES)), granted=draw(st.booleans())))
         case 1:
@@ -299,6 +300,8 @@ def entries(draw: st.DrawFn) -> history.Entry:
             return history.unanswered(app, lineage)
         case 3:
             return history.Entry(what=history.What.LAUNCH, app=app, lineage=lineage, body={"pid": 7})
+        case 7:
+            return history.undone(app, draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True)))
         case other:
             make = (history.pinned, history.raised, history.rekeyed)[other - 4]
             return make(pin(draw(st.integers(1, 5)), lineage=lineage, app=app, digest=draw(st.sampled_from("xy"))))
@@ -313,13 +316,31 @@ def test_the_fold_is_the_model(tmp_path_factory: pytest.TempPathFactory, batches
     told: list[oracle.Event] = []
     with journal.Journal.open(reserved) as book:
         for batch in batches:
+            batch = [each for each in batch if names_what_is_there(each, len(told))]
             book.record(at(len(told)), batch)
-            told += [(entry.what.value, entry.app, entry.lineage, dict(entry.body)) for entry in batch]
+            told += act(batch)
             compare(book, told)
     with journal.Journal.open(reserved) as book:
         compare(book, told)
         book.verify()
         compare(book, told)
+
+
+def names_what_is_there(entry: history.Entry, count: int) -> bool:
+    named = entry.body.get("undoes", [])
+    return isinstance(named, list) and all(number <= count for number in named)
+
+
+def act(batch: list[history.Entry]) -> list[oracle.Event]:
+    """What is in the journal after these were recorded together."""
+    told: list[oracle.Event] = []
+    before = 0
+    for entry in batch:
+        mine = entry.what in ("decision", "forget")
+        body = {**entry.body, "nth": before} if mine and before else dict(entry.body)
+        told.append((entry.what.value, entry.app, entry.lineage, body))
+        before += mine
+    return told
 
 
 def compare(book: journal.Journal, told: list[oracle.Event]) -> None:

@@ -6,16 +6,20 @@ Text for people, or with ``--json`` one JSON document on standard output, an err
 import argparse
 import json
 import os
+import select
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from broker.ctl import apps, machine, table, trust
+from broker.ctl import apps, machine, past, table, trust
 from broker.ui import wording
 from intents import errors
 
 # Commands as they are listed; then those with commands of their own: word, one line of help, table.
-COMMANDS = (*apps.COMMANDS, *machine.COMMANDS)
+COMMANDS = (*apps.COMMANDS, *past.COMMANDS, *machine.COMMANDS)
 GROUPS = (("trust", "say whose manifests count", trust.COMMANDS),)
+
+_TURN_MS = 500  # between two looks at what is new
 
 _STATUS = """Exit status: 0; 1 for an error or a negative result; 2 for a command line not understood. With --json,
 standard output holds one JSON document whose keys each command's help lists, null where there is nothing; an error is
@@ -32,28 +36,62 @@ class _Parser(argparse.ArgumentParser):
 def main() -> int:
     """The command; its exit status: 0, 1 for an error or a negative result, 2 for a command line not understood."""
     as_json = "--json" in sys.argv[1:]
+    lines_of_json = False
     try:
         options = _parser().parse_args()
         report = options.run(options)
+        if report.more is not None:
+            lines_of_json = as_json
+            _go_on(report.more, as_json=as_json)
+            return 0
         status = 1 if report.negative else 0
         said = json.dumps(report.data, indent=2) if as_json else "\n".join(map(wording.clean, report.lines))
     except errors.IntentError as error:
         status = 2 if isinstance(error, errors.UsageError) else 1
-        said = json.dumps({"error": {**errors.as_data(error), "exit_status": status}}, indent=2) if as_json else ""
+        document = {"error": {**errors.as_data(error), "exit_status": status}}
+        said = json.dumps(document, indent=None if lines_of_json else 2) if as_json else ""
         if not as_json:
             lines = errors.render(error, "intent-ctl").split("\n")
             sys.stderr.write("\n".join(map(wording.clean, lines)) + "\n")
     except KeyboardInterrupt:
         return 130
+    _say(f"{said}\n" if said else "")
+    return status
+
+
+def _say(text: str) -> bool:
+    """Print, and tell whether anybody listens."""
     if sys.stdout is None:  # closed by whoever started us
-        return status
+        return False
     try:
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        sys.stdout.write(f"{said}\n" if said else "")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody listens to what is left
-    return status
+        return False
+    return True
+
+
+def _go_on(told: Iterator[tuple[Mapping[str, object], str] | None], *, as_json: bool) -> None:
+    """Print line by line what happens, until the user interrupts it or nobody listens any more: both end it well."""
+    try:
+        for item in told:
+            if item is None and not _listened():
+                return
+            if item and not _say((json.dumps(item[0]) if as_json else wording.clean(item[1])) + "\n"):
+                return
+    except KeyboardInterrupt:
+        return
+
+
+def _listened() -> bool:
+    """Wait a little, and tell whether somebody still reads standard output."""
+    if sys.stdout is None:
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return not any(what & select.POLLERR for _, what in poll.poll(_TURN_MS))
 
 
 def _parser() -> argparse.ArgumentParser:

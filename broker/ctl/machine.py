@@ -1,12 +1,9 @@
-"""What happened, what runs, and what this machine can enforce."""
+"""What runs, and what this machine can enforce."""
 
-import argparse
 import os
 
 from broker import commands, doctor, journal, known, views
 from broker.ctl import table
-
-_EVENTS = 50  # that the log shows unless told otherwise
 
 
 def _doctor(options: table.Options) -> known.Report:
@@ -22,23 +19,7 @@ def _doctor(options: table.Options) -> known.Report:
     )
 
 
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of events")
-    return int(text)
-
-
 COMMANDS: tuple[table.Command, ...] = (
-    (
-        "log",
-        "show what happened, newest last",
-        "{events: [{seq, at, what, app, lineage, body}]}; body depends on what (docs/journal.md)",
-        lambda o: views.log(table.here(), o.app, o.limit),
-        (
-            ("app", {"metavar": "APP", "nargs": "?", "help": "of this app alone"}),
-            ("--limit", {"metavar": "N", "type": _limit, "default": _EVENTS, "help": f"how many; else {_EVENTS}"}),
-        ),
-    ),
     ("ps", "list what runs", f"{{instances: {table.RUNNING}}}", lambda o: views.ps(table.here()), ()),
     (
         "stop",

@@ -18,12 +18,21 @@ def pin(events: list[Event], app: str) -> tuple[str, object, object, object, int
     return found
 
 
+def counts(events: list[Event], number: int) -> bool:
+    """Whether no undoing that counts itself names the event."""
+    app = events[number - 1][1]
+    return not any(
+        what == "undo" and of == app and number in list(body["undoes"]) and counts(events, later)  # type: ignore[call-overload]
+        for later, (what, of, _, body) in enumerate(events, 1)
+    )
+
+
 def decided(events: list[Event], app: str, lineage: str) -> list[int]:
-    """Numbers of the decisions that are not forgotten."""
+    """Numbers of the decisions that are neither undone nor forgotten."""
     found: list[int] = []
     for number, (what, of, by, _) in enumerate(events, 1):
-        if (of, by) == (app, lineage):
-            found = [*found, number] if what == "decision" else [] if what == "forget" else found
+        if (of, by) == (app, lineage) and what in ("decision", "forget") and counts(events, number):
+            found = [*found, number] if what == "decision" else []
     return found
 
 
@@ -31,7 +40,7 @@ def head(events: list[Event], app: str, lineage: str) -> int:
     """Number of the newest event that the grants of an app depend on, 0 for none."""
     newest = 0
     for number, (what, of, by, _) in enumerate(events, 1):
-        if of == app and (what in ("pin", "rekey") or (by == lineage and what in ("decision", "forget"))):
+        if of == app and (what in ("pin", "rekey", "undo") or (by == lineage and what in ("decision", "forget"))):
             newest = number
     return newest
 

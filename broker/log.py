@@ -1,0 +1,96 @@
+"""``intent-ctl log``: what happened, and what happens (SPEC §11.2; ``ctl`` documents the JSON)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+from broker import history, journal, known, runs, state, views
+
+Told = tuple[Mapping[str, object], str]  # an event as JSON and as one line
+_SWEEP = 4  # turns of following between two looks at what runs
+
+
+def log(
+    at: known.Here, name: str | None, limit: int, *, since: int = 0, whats: Sequence[history.What] = ()
+) -> known.Report:
+    """The newest events that are meant, oldest first. name: of this app; since: seconds since the epoch."""
+    with journal.Journal.open(at.places) as book:
+        runs.sweep(at.places, book, at.now)
+        events = [each for each in book.events(_meant(at, book, name)) if _wanted(each, since, whats)][-limit:]
+    told = [_told(event) for event in events]
+    return known.Report(data={"events": [data for data, _ in told]}, lines=tuple(line for _, line in told))
+
+
+def follow(
+    at: known.Here, name: str | None, limit: int, *, since: int = 0, whats: Sequence[history.What] = ()
+) -> Iterator[Told | None]:
+    """The same, and then every further event when it is recorded; None whenever there is none for now.
+
+    Launches and ends are recorded when somebody looks, which this does on every few turns.
+    """
+    with journal.Journal.open(at.places) as book:
+        app_id = _meant(at, book, name)
+        runs.sweep(at.places, book, at.now)
+        events = book.events()
+        last, turn = events[-1].seq if events else 0, 0
+        mine = [each for each in events if app_id in (None, each.app) and _wanted(each, since, whats)]
+        yield from map(_told, mine[-limit:])
+        while True:
+            turn += 1
+            if turn % _SWEEP == 0:
+                runs.sweep(at.places, book, state.clock(at.places))
+            for event in book.events(after=last):
+                last = event.seq
+                if app_id in (None, event.app) and _wanted(event, since, whats):
+                    yield _told(event)
+            yield None
+
+
+def _meant(at: known.Here, book: journal.Journal, name: str | None) -> str | None:
+    if name is None:
+        return None
+    meant = known.ids(at, book, name)
+    known.choose_one(name, list(meant))
+    return meant[0]
+
+
+def _wanted(event: history.Event, since: int, whats: Sequence[history.What]) -> bool:
+    return moment(event) >= since and (not whats or event.what in whats)
+
+
+def _told(event: history.Event) -> Told:
+    return asdict(event), f"{event.seq:5}  {views.day(moment(event))}  {event.app}  {words(event)}"
+
+
+def moment(event: history.Event) -> int:
+    """When it happened: launches and ends are recorded later than that."""
+    found = event.body.get("ended") or event.body.get("at")
+    return found if isinstance(found, int) else event.at
+
+
+def words(event: history.Event) -> str:
+    """What happened, in one clause."""
+    body = event.body
+    match event.what:
+        case history.What.PIN:
+            return f"publisher {body.get('fingerprint') or 'the catalog'} counts, serial {body.get('serial')}"
+        case history.What.SERIAL:
+            return f"serial {body.get('serial')} was started"
+        case history.What.REKEY:
+            return f"you agreed to {body.get('fingerprint') or 'the catalog'}, serial {body.get('serial')}"
+        case history.What.DECISION:
+            asked, life = body.get("asked"), body.get("life")
+            effect = "denied" if body.get("granted") is None else "allowed"
+            scope = views.scope_words(asked) if isinstance(asked, dict) and "kind" in asked else ""
+            span = life.get("span") if isinstance(life, dict) else ""
+            return f"{effect} {body.get('intent')} ({scope}), {span}, by {body.get('source')}"
+        case history.What.FORGET:
+            return "decisions were forgotten"
+        case history.What.UNDO:
+            return f"undone: {', '.join(map(str, history.undoes(event)))}"
+        case history.What.PENDING:
+            return "was asked and not answered"
+        case history.What.LAUNCH:
+            return f"started, pid {body.get('pid')}"
+        case history.What.EXIT:
+            status = body.get("status")
+            return f"ended, pid {body.get('pid')}, " + ("killed" if status is None else f"status {status}")
