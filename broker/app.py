@@ -24,12 +24,14 @@ class App:
 
     @property
     def objects(self) -> dict[str, str]:
-        """The canonical path now of every place an intent names."""
+        """The canonical path now of every place an intent names, and the identity of its directory (``diff.diff``)."""
         known = dict(self.host.directories)
         scopes = [intent.scope for intent in self.manifest.intents]
         named = {scope.place for scope in scopes if isinstance(scope, path.Path)}
         resolved = {place.text: self.host.path(place.resolve(known) or "") for place in named}
-        return {text: fact.real for text, fact in resolved.items() if fact is not None}
+        found = {text: fact for text, fact in resolved.items() if fact is not None}
+        identities = {model.identity(text): fact.identity for text, fact in found.items() if fact.identity}
+        return {text: fact.real for text, fact in found.items()} | identities
 
     def vet(self, book: journal.Journal) -> model.Vetted:
         """Settle the publisher against what the journal remembers. Raises SignatureError."""

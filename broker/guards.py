@@ -4,11 +4,15 @@ A guard is (kind, subject, value), all text. Make it BEFORE looking at the subje
 makes the plan stale; the other way round it would be remembered as if it had been seen.
 """
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable, Mapping
 
+from broker import launch
+
 Guard = tuple[str, str, str]
+_LASTING = {0xEF53, 0x58465342, 0x9123683E, 0xF2F52010}  # ext2 to ext4, XFS, Btrfs, F2FS: linux/magic.h
 SMALL = 1 << 16  # bytes; the guard of a larger content never holds, which only costs a compilation
 
 
@@ -20,7 +24,7 @@ def make(kind: str, subject: str, environ: Mapping[str, str]) -> Guard:
     anything else; real: the canonical path; env: the variable of ``environ``, ``-`` when unset; list: a directory's
     entries, sorted, ``name=ino:size:mtime_ns:ctime_ns`` joined by ``/``; names: only their names and
     what they are, ``name=f`` for a file, ``d``, ``l`` or ``o``, joined by ``/``; same: the content, for small files;
-    code: that this program runs from the directory ``subject``.
+    code: that this program runs from the directory ``subject``; object: ``launch.object_of`` of a directory.
 
     What is not there or cannot be looked at gives an absent guard; an absent guard of what is there after all can
     never hold, which only costs a compilation. Raises KeyError for another kind.
@@ -52,6 +56,13 @@ class Watch:
         """An environment variable, guarded; empty when unset."""
         self.see("env", name)
         return self.environ.get(name, "")
+
+
+def lasting(path: str) -> bool:
+    """Whether the file system at ``path`` keeps an object's number and generation from boot to boot (statfs(2))."""
+    found = ctypes.create_string_buffer(256)  # struct statfs; its first word is f_type
+    known = ctypes.CDLL(None).statfs(os.fsencode(path), found) == 0
+    return known and int.from_bytes(found.raw[:4], "little") in _LASTING
 
 
 def _file(path: str) -> str:
@@ -93,6 +104,7 @@ _LOOKS: dict[str, Callable[[str], str]] = {
     "node": _node,
     "absent": lambda _path: "",
     "code": lambda _path: "",
+    "object": lambda path: launch.object_of(os.fsencode(path)).decode(),
     "link": os.readlink,
     "real": os.path.realpath,
     "list": _listing,

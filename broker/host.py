@@ -145,7 +145,7 @@ def record(environ: Mapping[str, str], command: str) -> str:
     seen = survey(environ, state.places(environ, os.geteuid()), command)
     account = facts.Account(uid=1000, gid=1000, user="user", group="user", home="/home/user")
     moved = {seen.account.home: account.home, seen.runtime_dir or "/run/user": "/run/user/1000"}
-    owners = tuple(dataclasses.replace(fact, owner=min(fact.owner, account.uid)) for fact in seen.paths)
+    owners = tuple(dataclasses.replace(fact, owner=min(fact.owner, account.uid), identity="") for fact in seen.paths)
     sockets = tuple(name for name in seen.abstract_sockets if name.startswith(network.X11_ABSTRACT))
     nameless = dataclasses.replace(seen, account=account, paths=owners, abstract_sockets=sockets, code=(), kernel=())
     text = json.dumps(_renamed(json.loads(facts.to_json(nameless)), moved))
@@ -265,7 +265,20 @@ def _path(watch: guards.Watch, wanted: str, listed: tuple[str | None, ...]) -> f
         return facts.PathFact(path=wanted, real="", kind="other", owner=nobody)
     kind = _kind(info.st_mode) or "other"
     children = _children(watch, real) if real in listed else ()
-    return facts.PathFact(path=wanted, real=real, kind=kind, owner=info.st_uid, entries=children)
+    identity = _identity(watch, real) if kind == "dir" else ""
+    return facts.PathFact(path=wanted, real=real, kind=kind, owner=info.st_uid, entries=children, identity=identity)
+
+
+def _identity(watch: guards.Watch, real: str) -> str:
+    """Which directory this is, as its guard says it; empty where that does not last, or cannot be told."""
+    if not guards.lasting(real):
+        return ""
+    watch.see("object", real)
+    kind, _, value = watch.taken["object", real]
+    if kind == "object":
+        return value
+    del watch.taken["object", real]
+    return ""
 
 
 def _children(watch: guards.Watch, directory: str) -> tuple[tuple[str, str], ...]:

@@ -15,8 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Beside = tuple[list[int], Callable[[], None], list[bytes]]
-
 Sections = dict[str, tuple[bytes, ...]]
 Settings = dict[bytes, bytes]
 
@@ -24,6 +22,7 @@ _DIRECTORY = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
 _OBJECT = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MEMORY_DEVICES = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))  # null zero full random urandom: mem(4)
 _CLOCK_BOOTTIME = 7  # clock_gettime(2)
+_FS_IOC_GETVERSION = 0x80087601  # linux/fs.h; the answer is an int, whatever its number says
 _LANDLOCK_SCOPES = 3  # LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL: landlock(7)
 _FORMATS = {0o100000: "file", 0o040000: "directory", 0o010000: "pipe", 0o020000: "device", 0o140000: "socket"}
 
@@ -34,16 +33,9 @@ def read(path: "str | bytes") -> "Sections | None":
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
-    try:
-        info = os.fstat(handle)
-        if info.st_uid != os.geteuid() or info.st_mode & ~0o100600:
-            return None
-        data = b""
-        while chunk := os.read(handle, plan.LIMIT + 1):
-            data += chunk
-    finally:
-        os.close(handle)
-    return plan.decode(data)
+    info = os.fstat(handle)
+    data = _rest(handle)
+    return None if info.st_uid != os.geteuid() or info.st_mode & ~0o100600 else plan.decode(data)
 
 
 def holds(guards: "tuple[bytes, ...]") -> bool:
@@ -61,43 +53,60 @@ def _holds(kind: bytes, subject: bytes, value: bytes) -> bool:
         return os.environb.get(subject, b"-") == value
     if kind == b"file":
         info = os.stat(subject)
-        return b"%d:%d:%d:%d:%d" % (info.st_dev, *_version(info)) == value
+        return b"%d:%s" % (info.st_dev, _version(info)) == value
     if kind == b"node":
         info = os.stat(subject)
         return b"%d:%d" % (info.st_dev, info.st_ino) == value
     if kind == b"same":
-        return _content(subject) == value
+        return _rest(os.open(subject, os.O_RDONLY | os.O_CLOEXEC)) == value
     if kind == b"link":
         return os.readlink(subject) == value
     if kind == b"real":
         return os.path.realpath(subject) == value
     if kind == b"absent":
         return not os.path.exists(subject)
-    if kind == b"names":
+    if kind in (b"names", b"list"):
         with os.scandir(subject) as entries:
-            named = sorted((entry.name, _sort(entry)) for entry in entries)
-        return b"/".join(b"%s=%s" % pair for pair in named) == value
+            found = sorted((each.name, _sort(each) if kind == b"names" else _entry(each)) for each in entries)
+        return b"/".join(b"%s=%s" % pair for pair in found) == value
     if kind == b"code":
         return os.path.dirname(os.path.abspath(os.fsencode(__file__))) == subject
-    if kind == b"list":
-        with os.scandir(subject) as entries:
-            found = sorted((entry.name, _version(entry.stat(follow_symlinks=False))) for entry in entries)
-        return b"/".join(b"%s=%d:%d:%d:%d" % (name, *version) for name, version in found) == value
+    if kind == b"object":
+        return object_of(subject) == value
     if kind == b"until":
         return _before(subject, value)
+    if kind == b"used":
+        return _now() - os.stat(subject).st_mtime < int(value)
     return False
 
 
-def _version(info: os.stat_result) -> "tuple[int, int, int, int]":
-    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+def object_of(directory: bytes) -> bytes:
+    """What tells a directory from every other that was or will be at its path: inode and generation (ioctl_fs(2)).
+
+    Raises OSError, also where its file system has no generations.
+    """
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        generation = fcntl.ioctl(handle, _FS_IOC_GETVERSION, bytes(8))
+        return b"%d:%d" % (os.fstat(handle).st_ino, int.from_bytes(generation[:4], "little"))
+    finally:
+        os.close(handle)
+
+
+def _version(info: os.stat_result) -> bytes:
+    return b"%d:%d:%d:%d" % (info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _entry(entry: "os.DirEntry[bytes]") -> bytes:
+    return _version(entry.stat(follow_symlinks=False))
 
 
 def _sort(entry: "os.DirEntry[bytes]") -> bytes:
     return b"l" if entry.is_symlink() else b"d" if entry.is_dir() else b"f" if entry.is_file() else b"o"
 
 
-def _content(path: bytes) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _rest(handle: int) -> bytes:
+    """What a descriptor still gives; it is closed then."""
     data = b""
     try:
         while piece := os.read(handle, plan.LIMIT):  # the kernel gives files of its own in pieces
@@ -112,6 +121,14 @@ def _before(wall: bytes, boottime: bytes) -> bool:
     import time
 
     return time.time() < int(wall) and (not boottime or time.clock_gettime(_CLOCK_BOOTTIME) < int(boottime))
+
+
+def _now() -> float:
+    """Seconds since the epoch, without a module for it: when a file in memory was made."""
+    handle = os.memfd_create("now")
+    now = os.fstat(handle).st_mtime
+    os.close(handle)
+    return now
 
 
 def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], None]", *, wanted: bytes = b"") -> int:
@@ -131,14 +148,26 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
     sockets = settings[b"run"] + b"/%d" % os.getpid()
     # First, because it takes the longest: it gets ready while the rest is prepared.
-    beside, wait, told = _start_companions(sections, settings, sockets) if sections["companions"] else ([], None, [])
+    beside: list[int] = []
+    told: list[bytes] = []
+    if sections["companions"]:
+        from broker import companions
+
+        os.close(_walk(sockets, make=True))
+        companions.empty(sockets)
+        if settings[b"identity"]:
+            from broker import identity
+
+            told = [b"--info-fd", b"%d" % identity.make(settings[b"identity"], settings[b"instances"], sockets)]
+        beside, ready = companions.start(sections["companions"], sockets, _memory)
+        told += [b"--sync-fd", b"%d" % ready]
     for path in sections["make"]:
         os.close(_walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
         _link(*sections["links"][at : at + 3])
     args = _arguments(sections, settings, sockets)
-    if wait:
-        wait()
+    if beside:
+        companions.wait(sections["companions"], beside, ready)
     record = _record(settings, beside[0] if settings[b"proxy"] else 0)
     options = [*_options(settings, terminal, record), *told]
     command = [*sections["command"], *arguments]
@@ -157,28 +186,16 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
 
     if not terminal:
         start()
-    return _relayed(start)
-
-
-def _relayed(start: "Callable[[], None]") -> int:
-    """Stay as the relay between the user's terminal and the app's own; the app's exit status."""
     from broker import relay
 
-    status = relay.run(start)
-    if status == 128 + _signal.SIGINT:  # dying of it, rather than telling of it, is what ends a shell's loop
-        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-        os.kill(os.getpid(), _signal.SIGINT)
-    return status
+    return relay.stay(start)
 
 
 def _options(settings: Settings, terminal: bool, record: int) -> "list[bytes]":
     """What the plan cannot know: the descriptors of this launch, and whether it has a terminal."""
-    options = [b"--json-status-fd", b"%d" % record]
-    if terminal or settings[b"terminal"] == b"1":
-        options.append(b"--die-with-parent")
-    if not terminal:
-        options.append(b"--new-session")
-    return options
+    bound = terminal or settings[b"terminal"] == b"1"
+    alone = [] if terminal else [b"--new-session"]
+    return [b"--json-status-fd", b"%d" % record, *([b"--die-with-parent"] if bound else []), *alone]
 
 
 def check_descriptors() -> None:
@@ -200,9 +217,7 @@ def check_descriptors() -> None:
 def _is_local(fd: int) -> bool:
     import _socket
 
-    copy = os.dup(fd)
-    family = _socket.socket(fileno=copy).family
-    return family == _socket.AF_UNIX
+    return bool(_socket.socket(fileno=os.dup(fd)).family == _socket.AF_UNIX)
 
 
 def _forget_inherited() -> None:
@@ -334,21 +349,6 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
         if (here + b"/").startswith(source + b"/") and not covered:
             return dest + here[len(source) :]
     return home
-
-
-def _start_companions(sections: Sections, settings: Settings, directory: bytes) -> "Beside":
-    """Start what lives beside the sandbox: its pids, what waits until all are ready, bubblewrap's options about it."""
-    from broker import companions
-
-    os.close(_walk(directory, make=True))
-    companions.empty(directory)
-    told = []
-    if settings[b"identity"]:
-        from broker import identity
-
-        told = [b"--info-fd", b"%d" % identity.make(settings[b"identity"], settings[b"instances"], directory)]
-    pids, ready = companions.start(sections["companions"], directory, _memory)
-    return pids, lambda: companions.wait(sections["companions"], pids, ready), [*told, b"--sync-fd", b"%d" % ready]
 
 
 def _record(settings: Settings, proxy: int) -> int:

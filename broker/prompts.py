@@ -214,10 +214,18 @@ def _narrower(change: model.Change, host: facts.HostFacts, trust: model.Trust) -
 
 def _changed(change: model.Change, update: bool) -> str:
     if change.moved:
-        return "moved: " + "; ".join(f"{place} was {then}, is now {now}" for place, then, now in change.moved)
+        return "moved: " + "; ".join(map(moved, change.moved))
     if not update:
         return ""
     return "wider" if change.granted or change.denied else "new"
+
+
+def moved(change: tuple[str, str, str]) -> str:
+    """What is to be known of a place (place, then, now) where something else is now."""
+    place, then, now = change
+    if then == now:
+        return f"{place} is another directory than the one you decided about, at the same path"
+    return f"{place} was {then}, is now {now or 'nowhere'}"
 
 
 def _together(delta: model.Delta, host: facts.HostFacts) -> tuple[str, ...]:

@@ -59,6 +59,15 @@ def run(start: "Callable[[], None]") -> int:
             os.close(descriptor)
 
 
+def stay(start: "Callable[[], None]") -> int:
+    """``run``; but by SIGINT it ends as the app did: that, rather than a status telling of it, ends a shell's loop."""
+    status = run(start)
+    if status == 128 + _signal.SIGINT:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+        os.kill(os.getpid(), _signal.SIGINT)
+    return status
+
+
 def _run(
     start: "Callable[[], None]", terminal: user_terminal.UserTerminal, inherited: "list[int]", wake: tuple[int, int]
 ) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from broker import app as apps
-from broker import catalog, journal, known, runs
+from broker import catalog, journal, known, prompts, runs
 from broker.ui import wording
 from intents import compiler, decide, errors, kinds, model, parse, paths, risk, trace
 
@@ -311,7 +311,7 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     lines += [f"    denied: {scope_words(kinds.to_data(scope))}" for scope in change.denied if change.granted]
     lines += [f"    not decided: {scope_words(kinds.to_data(scope))}" for scope in change.open if change.granted]
     for place, then, now in change.moved:
-        lines.append(f"    {place} was {paths.printable(then)}, is now {paths.printable(now) or 'nowhere'}")
+        lines.append(f"    {paths.printable(prompts.moved((place, then, now)))}")
     lines += [f"    not given here: {intent['withheld']}"] if intent["withheld"] else []
     lines += [f"    app says {wording.quote(change.intent.reason)}"] if change.intent.reason else []
     lines += [f"    decided {day(decision.at)} by {decision.source}" for decision in decisions]

@@ -27,7 +27,7 @@ def decisions(
             asked=asked,
             granted=granted,
             life=life,
-            objects=tuple((place, objects.get(place, "")) for place in (granted or asked).objects()),
+            objects=_remembered(granted or asked, objects),
             source=source,
             at=now.wall,
         )
@@ -41,6 +41,12 @@ def decisions(
         made += [decision(part, given[0])] if len(given) == 1 else [decision(part, None)]
         made += [decision(scope, scope) for scope in given] if len(given) > 1 else []
     return tuple(made)
+
+
+def _remembered(scope: model.Scope, objects: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    found = [(place, objects.get(place, "")) for place in scope.objects()]
+    names = [model.identity(place) for place, _ in found]
+    return (*found, *((name, objects[name]) for name in names if name in objects))
 
 
 def lifespans(trust: model.Trust, *, session_available: bool) -> tuple[model.Lifespan, ...]:
@@ -92,7 +98,9 @@ def _because(change: model.Change) -> str:
         case False, True, False:
             return f"you refused it {held}"
         case _:
-            return "it leads elsewhere now" if change.moved else "nobody has answered yet"
+            if change.moved:
+                return "what is there now is not what you answered about"
+            return "it was not used for long" if change.lapsed else "nobody has answered yet"
 
 
 def storable(delta: model.Delta) -> bool:

@@ -15,6 +15,7 @@ class _Answer:
     open: bool
     moved: tuple[tuple[str, str, str], ...]
     by: tuple[model.Decision, ...]
+    lapsed: bool = False
 
 
 def diff(
@@ -27,8 +28,8 @@ def diff(
 ) -> model.Delta:
     """Match every part of every intent with the live decisions, newest first.
 
-    objects: canonical path now of each place that any intent names; this_launch: answers given for this launch alone
-    or just recorded, newer than every stored one.
+    objects: canonical path now of each place that any intent names, and under ``model.identity`` of it the identity of
+    its directory; this_launch: answers given for this launch alone or just recorded, newer than every stored one.
     """
     stored = sorted((d for d in decisions if d.life.live(now)), key=lambda d: d.seq, reverse=True)
     live = (*reversed(tuple(this_launch)), *stored)
@@ -55,6 +56,7 @@ def _change(intent: model.Intent, live: Sequence[model.Decision], objects: Mappi
         decided_by=tuple(decision.seq for decision in by.values()),
         lives=tuple(decision.life for decision in by.values()),
         held=tuple({id(each): each for _, answer in answers if answer.open for each in answer.by}.values()),
+        lapsed=any(answer.lapsed for _, answer in answers),
     )
 
 
@@ -69,14 +71,15 @@ def _answer(part: model.Scope, live: Sequence[model.Decision], objects: Mapping[
         moved = _moved(decision, objects) if decision.granted is not None else ()
         if decision.asked.covers(part):
             moved = moved or (_out(decision, part, objects) if decision.granted is not None else ())
-            if moved or (refused_within and decision.granted is not None):
-                return _Answer(granted=tuple(granted), denied=False, open=True, moved=moved, by=tuple(by))
+            if moved or decision.lapsed or (refused_within and decision.granted is not None):
+                kept, over = tuple(granted), decision.lapsed
+                return _Answer(granted=kept, denied=False, open=True, moved=moved, by=tuple(by), lapsed=over)
             shared = decision.granted.meet(part) if decision.granted is not None else None
             kept = (*granted, shared) if shared is not None else tuple(granted)
             return _Answer(granted=kept, denied=shared is None, open=False, moved=(), by=(*by, decision))
         if decision.granted is None:
             refused_within = True
-        elif not moved and not refused_within:
+        elif not (moved or refused_within or decision.lapsed):
             shared = decision.granted.meet(part)
             granted.extend([shared] if shared is not None else [])
             by.append(decision)
@@ -88,16 +91,17 @@ def _speaks(decision: model.Decision, part: model.Scope) -> bool:
 
 
 def _moved(decision: model.Decision, objects: Mapping[str, str]) -> tuple[tuple[str, str, str], ...]:
-    """The places of a decision that lead elsewhere now; an object that was not looked at counts as moved."""
-    found = [(place, then, objects.get(place, "")) for place, then in decision.objects]
-    return tuple(each for each in found if each[1] != each[2])
+    """The places of a decision where something else is now; an object that was not looked at counts as moved."""
+    other = {name for name, then in decision.objects if objects.get(name, "") != then}
+    found = [(place, then, objects.get(place, "")) for place, then in decision.places]
+    return tuple(each for each in found if each[0] in other or model.identity(each[0]) in other)
 
 
 def _out(
     decision: model.Decision, part: model.Scope, objects: Mapping[str, str]
 ) -> tuple[tuple[str, str, str], ...]:
     """The places of a part that lie below those of an allowance and lead out of them: through a link the app made."""
-    given = dict(decision.objects)
+    given = dict(decision.places)
     return tuple(
         (place, ", ".join(given.values()), now)
         for place, now in ((place, objects.get(place, "")) for place in part.objects() if place not in given)

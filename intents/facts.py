@@ -36,7 +36,7 @@ class PathFact:
     path: absolute, as the place resolves; real: canonical, all links followed (for an absent one: the canonical
     parent plus the rest, or empty if that cannot be told); kind: dir, file, absent, other or unreadable;
     owner: a user id, -1 when nothing is there; entries: the children (name, kind) of the home and of where media are
-    mounted, else empty.
+    mounted, else empty; identity: of a directory on a file system that keeps such numbers, else empty.
     """
 
     path: str
@@ -44,6 +44,7 @@ class PathFact:
     kind: str
     owner: int
     entries: tuple[tuple[str, str], ...] = ()
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

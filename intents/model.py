@@ -208,11 +208,21 @@ class Life:
                 return False
 
 
+_IDENTITY = "inode "  # no place begins with it
+
+
+def identity(place: str) -> str:
+    """Under which name the identity of the directory at ``place`` stands beside its canonical path."""
+    return _IDENTITY + place
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """A stored answer: what was asked, what of it was granted, for how long (SPEC §8.1).
 
-    granted: None for a denial; objects: (place, canonical path) for each place the scope names, as it was then.
+    granted: None for a denial; objects: (place, canonical path) for each place the scope names, as it was then, and
+    (``identity(place)``, identity) where it was a directory that has one; lapsed: an allowance of what was not used for
+    long, which does not count but is asked again (SPEC §8.7).
     """
 
     intent_id: str
@@ -223,6 +233,12 @@ class Decision:
     source: str  # "prompt" or "command"
     at: int = 0  # seconds since the epoch
     seq: int = 0  # position in the journal; higher is newer
+    lapsed: bool = False
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """(place, canonical path) of each place."""
+        return tuple((place, path) for place, path in self.objects if not place.startswith(_IDENTITY))
 
     @property
     def effect(self) -> Effect:
@@ -234,7 +250,8 @@ class Decision:
 class Change:
     """How one declared intent stands against the stored decisions: only ``open`` is asked (SPEC §8.3).
 
-    moved: places whose canonical path is not what the decision remembers, as (place, then, now).
+    moved: places whose canonical path is not what the decision remembers, as (place, then, now); both are the same
+    where another directory has come to the same path. lapsed: some of it is open because it was not used for long.
     """
 
     intent: Intent
@@ -245,6 +262,7 @@ class Change:
     decided_by: tuple[int, ...]  # seq of the decisions that count
     lives: tuple[Life, ...]  # of the same decisions
     held: tuple[Decision, ...] = ()  # those that give less than an open part asks for: a denial of the rest keeps them
+    lapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

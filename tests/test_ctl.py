@@ -36,7 +36,7 @@ def test_what_is_granted_lasts_by_its_risk(home: world.World) -> None:
     stored = {each.intent_id: each for each in control.decisions(home)}
     assert {name: each.life.span for name, each in stored.items()} == {"net": "session", "notes": "forever"}
     assert {each.source for each in stored.values()} == {"command"}
-    assert dict(stored["notes"].objects) == {"home/Notes": str(home.home / "Notes")}
+    assert stored["notes"].places == (("home/Notes", str(home.home / "Notes")),)
     assert control.states(home) == {"net": "allowed", "notes": "allowed"}
 
 

@@ -30,6 +30,16 @@ def _swap(home: pathlib.Path) -> None:
     (home / "dir").mkdir()
 
 
+def _reuse(home: pathlib.Path) -> None:
+    """The file system gives a number that became free to the next one that needs one."""
+    before = (home / "dir").stat().st_ino
+    for _ in range(100):
+        (home / "dir").rmdir()
+        (home / "dir").mkdir()
+        if (home / "dir").stat().st_ino == before:
+            return
+
+
 def _configure(home: pathlib.Path) -> None:
     (home / ".config" / "user-dirs.dirs").write_text('XDG_DOCUMENTS_DIR="$HOME/dir"\n')
 
@@ -62,6 +72,7 @@ def _move_local(home: pathlib.Path) -> None:
 CHANGES: dict[str, tuple[Change, tuple[model.Scope, ...]]] = {
     "a directory that was asked for becomes a link to the same one": (_replace_by_link, ()),
     "it becomes another directory": (_swap, ()),
+    "it becomes another directory with its number": (_reuse, ()),
     "it disappears": (lambda home: (home / "dir").rmdir(), ()),
     "what was absent appears": (lambda home: (home / "absent").mkdir(), ()),
     "the target of a link changes": (_point_elsewhere, ()),

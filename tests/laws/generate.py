@@ -1,7 +1,7 @@
 """Generated scopes, manifests, decisions and machines. Names come from few letters, so that things often meet."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hypothesis import settings
@@ -128,6 +128,7 @@ def vetted(
     return model.Vetted(manifest=manifest, trust=trust, lineage="0123456789abcdef", fingerprint="SHA256:x")
 
 
+IDENTITY = "1:1"  # of every directory
 LIVE = st.sampled_from(
     [
         model.Life(span=model.Lifespan.FOREVER),
@@ -152,6 +153,12 @@ def where(place: str) -> str:
     return f"/now/{place}"
 
 
+def there(scopes: Iterable[model.Scope]) -> dict[str, str]:
+    """What is now at the places that these scopes name: paths and identities."""
+    named = [place for scope in scopes for place in scope.objects()]
+    return {place: where(place) for place in named} | {model.identity(place): IDENTITY for place in named}
+
+
 @st.composite
 def decisions(draw: st.DrawFn, near: st.SearchStrategy[model.Scope], *, moved: bool = True) -> model.Decision:
     """A decision about a scope of that family or a part of it: denied, allowed, or allowed in part."""
@@ -159,13 +166,17 @@ def decisions(draw: st.DrawFn, near: st.SearchStrategy[model.Scope], *, moved: b
     asked = draw(st.sampled_from([whole, *whole.parts()]))
     granted = draw(st.sampled_from([None, asked, asked, asked.meet(draw(near))]))
     before = moved and draw(st.sampled_from([True, False, False]))
+    known = draw(st.sampled_from(["", IDENTITY, "9:9" if moved else IDENTITY]))
+    objects = [(place, "/elsewhere" if before else where(place)) for place in asked.objects()]
+    objects += [(model.identity(place), known) for place in asked.objects() if known]
     return model.Decision(
         intent_id="any",
         asked=asked,
         granted=granted,
         life=draw(st.one_of(LIVE, LIVE, LIVE, OVER)),
-        objects=tuple((place, "/elsewhere" if before else where(place)) for place in asked.objects()),
+        objects=tuple(objects),
         source="prompt",
+        lapsed=granted is not None and moved and draw(st.sampled_from([True, False, False])),
     )
 
 
@@ -180,7 +191,7 @@ class Case:
     def objects(self) -> dict[str, str]:
         scopes = [intent.scope for intent in self.vetted.manifest.intents]
         scopes += [decision.asked for decision in self.stored]
-        return {place: where(place) for scope in scopes for place in scope.objects()}
+        return there(scopes)
 
 
 @st.composite
@@ -196,7 +207,7 @@ def numbered(stored: list[model.Decision]) -> tuple[model.Decision, ...]:
     return tuple(
         model.Decision(
             intent_id=found.intent_id, asked=found.asked, granted=found.granted, life=found.life,
-            objects=found.objects, source=found.source, seq=number,
+            objects=found.objects, source=found.source, seq=number, lapsed=found.lapsed,
         )
         for number, found in enumerate(stored, 1)
     )  # fmt: skip

@@ -15,7 +15,7 @@ FOREVER = model.Life(span=model.Lifespan.FOREVER)
 
 def delta(case: generate.Case, *stored: model.Decision) -> model.Delta:
     found = generate.numbered([*case.stored, *stored])
-    objects = {**case.objects, **{place: generate.where(place) for each in stored for place in each.asked.objects()}}
+    objects = {**case.objects, **generate.there(each.asked for each in stored)}
     return diff.diff(case.vetted, found, generate.NOW, objects)
 
 
@@ -118,6 +118,28 @@ def test_a_place_that_leads_elsewhere_is_asked_again(scope: model.Scope) -> None
     (change,) = found.changes
     assert bool(change.open) == bool(scope.objects())
     assert change.moved == tuple((place, "/elsewhere", generate.where(place)) for place in scope.objects())
+
+
+@given(generate.SCOPES)
+def test_another_directory_at_the_same_path_is_asked_again(scope: model.Scope) -> None:
+    objects = {**generate.there([scope]), **{model.identity(place): "2:2" for place in scope.objects()}}
+    stored = [dataclasses.replace(decision(part, part), objects=tuple(objects.items())) for part in scope.parts()]
+    found = delta(generate.Case(generate.vetted([scope]), generate.numbered(stored)))
+    (change,) = found.changes
+    assert bool(change.open) == bool(scope.objects())
+    assert change.moved == tuple((place, generate.where(place), generate.where(place)) for place in scope.objects())
+
+
+@given(generate.cases(moved=False), st.data())
+def test_what_lapsed_is_asked_again_and_gives_nothing(case: generate.Case, data: st.DataObject) -> None:
+    gone = set(data.draw(st.lists(st.sampled_from(case.stored or (None,)), unique_by=id)))
+    lapsed = tuple(dataclasses.replace(d, lapsed=d in gone and d.granted is not None) for d in case.stored)
+    before, after = delta(case), delta(generate.Case(case.vetted, lapsed))
+    assert below(gives(after), gives(before))
+    for then, now in zip(before.changes, after.changes, strict=True):
+        assert set(then.open) <= set(now.open)
+        assert set(now.denied) <= set(then.denied), "nothing older comes back that was replaced"
+        assert now.lapsed or set(now.open) == set(then.open)
 
 
 @given(generate.cases())

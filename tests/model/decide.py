@@ -20,7 +20,7 @@ def stands(part: model.Scope, newest_first: Sequence[model.Decision], objects: M
     """The standing of ``part``; the decisions are those that are live."""
     covering = [decision for decision in newest_first if decision.asked.covers(part)]
     first = newest_first.index(covering[0]) if covering else len(newest_first)
-    less = [decision for decision in newest_first[:first] if part.covers(decision.asked)]
+    less = [each for each in newest_first[:first] if part.covers(each.asked)]
     granted = {met for each in less if counts(each, less, objects) if (met := shared(each, part)) is not None}  # rule 2
     if not covering:  # rule 5
         return Standing(granted=frozenset(granted), denied=False, open=True, moved=frozenset())
@@ -40,19 +40,21 @@ def shared(decision: model.Decision, part: model.Scope) -> model.Scope | None:
 
 
 def counts(allowance: model.Decision, newest_first: Sequence[model.Decision], objects: Mapping[str, str]) -> bool:
-    """Rules 3 and 4: no denial within the part is newer, and no place leads elsewhere."""
+    """Rules 3 to 5: no denial within the part is newer, no place leads elsewhere, and it has not lapsed."""
     newer = newest_first[: next(at for at, each in enumerate(newest_first) if each is allowance)]
-    return not any(decision.granted is None for decision in newer) and not away(allowance, objects)
+    refused = any(decision.granted is None for decision in newer)
+    return not (refused or allowance.lapsed or away(allowance, objects))
 
 
 def away(allowance: model.Decision, objects: Mapping[str, str]) -> frozenset[str]:
-    """The places of an allowance that are not what it remembers."""
-    return frozenset(place for place, then in allowance.objects if objects.get(place) != then)
+    """The places of an allowance that are not what it remembers, by path or by identity."""
+    other = (name for name, then in allowance.objects if objects.get(name) != then)
+    return frozenset(name.removeprefix("inode ") for name in other)
 
 
 def outside(allowance: model.Decision, part: model.Scope, objects: Mapping[str, str]) -> frozenset[str]:
     """The places of a part that lead out of those which the allowance was given for (rule 4)."""
-    roots = [then for _, then in allowance.objects]
+    roots = [then for name, then in allowance.objects if not name.startswith("inode ")]
     return frozenset(
         place
         for place in part.objects()
