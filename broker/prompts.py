@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from intents import decide, facts, model, risk
+from intents import decide, facts, model, risk, text
 
 HOURS = 8
 
@@ -224,8 +224,8 @@ def moved(change: tuple[str, str, str]) -> str:
     """What is to be known of a place (place, then, now) where something else is now."""
     place, then, now = change
     if then == now:
-        return f"{place} is another directory than the one you decided about, at the same path"
-    return f"{place} was {then}, is now {now or 'nowhere'}"
+        return text.said("{place} is another directory than the one you decided about, at the same path", place=place)
+    return text.said("{place} was {then}, is now {now}", place=place, then=then, now=now or text.said("nowhere"))
 
 
 def _together(delta: model.Delta, host: facts.HostFacts) -> tuple[str, ...]:

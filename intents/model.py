@@ -222,7 +222,7 @@ class Decision:
 
     granted: None for a denial; objects: (place, canonical path) for each place the scope names, as it was then, and
     (``identity(place)``, identity) where it was a directory that has one; lapsed: an allowance of what was not used for
-    long, which does not count but is asked again (SPEC §8.7).
+    long, which does not count but is asked again.
     """
 
     intent_id: str
