@@ -1,8 +1,7 @@
 """The executor: reads a plan, checks that it still holds, opens what it names and becomes bubblewrap (SPEC §10).
 
-The only way anything is launched, warm or cold. Imports little, because it is most of what a warm start costs:
-``companions`` only where there are any, ``identity`` only for portals, ``named`` where an argument may name a file,
-``relay`` only on a terminal, ``ctypes`` only for Landlock, ``time`` only for plans that end, errors only to raise.
+The only way anything is launched, warm or cold. Imports little, because it is most of what a warm start costs: all
+that not every launch needs, where it is needed.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -67,8 +66,8 @@ def _holds(kind: bytes, subject: bytes, value: bytes) -> bool:
         return not os.path.exists(subject)
     if kind in (b"names", b"list"):
         with os.scandir(subject) as entries:
-            found = sorted((each.name, _sort(each) if kind == b"names" else _entry(each)) for each in entries)
-        return b"/".join(b"%s=%s" % pair for pair in found) == value
+            found = sorted((each.name, _entry(kind, each)) for each in entries)
+        return b"/".join(map(b"=".join, found)) == value
     if kind == b"code":
         return os.path.dirname(os.path.abspath(os.fsencode(__file__))) == subject
     if kind == b"object":
@@ -97,11 +96,9 @@ def _version(info: os.stat_result) -> bytes:
     return b"%d:%d:%d:%d" % (info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
-def _entry(entry: "os.DirEntry[bytes]") -> bytes:
-    return _version(entry.stat(follow_symlinks=False))
-
-
-def _sort(entry: "os.DirEntry[bytes]") -> bytes:
+def _entry(kind: bytes, entry: "os.DirEntry[bytes]") -> bytes:
+    if kind == b"list":
+        return _version(entry.stat(follow_symlinks=False))
     return b"l" if entry.is_symlink() else b"d" if entry.is_dir() else b"f" if entry.is_file() else b"o"
 
 
@@ -148,26 +145,14 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
     sockets = settings[b"run"] + b"/%d" % os.getpid()
     # First, because it takes the longest: it gets ready while the rest is prepared.
-    beside: list[int] = []
-    told: list[bytes] = []
-    if sections["companions"]:
-        from broker import companions
-
-        os.close(_walk(sockets, make=True))
-        companions.empty(sockets)
-        if settings[b"identity"]:
-            from broker import identity
-
-            told = [b"--info-fd", b"%d" % identity.make(settings[b"identity"], settings[b"instances"], sockets)]
-        beside, ready = companions.start(sections["companions"], sockets, _memory)
-        told += [b"--sync-fd", b"%d" % ready]
+    beside, wait, told = _start_companions(sections, settings, sockets) if sections["companions"] else ([], None, [])
     for path in sections["make"]:
         os.close(_walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
         _link(*sections["links"][at : at + 3])
     args = _arguments(sections, settings, sockets)
-    if beside:
-        companions.wait(sections["companions"], beside, ready)
+    if wait:
+        wait()
     record = _record(settings, beside[0] if settings[b"proxy"] else 0)
     options = [*_options(settings, terminal, record), *told]
     command = [*sections["command"], *arguments]
@@ -349,6 +334,23 @@ def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:
         if (here + b"/").startswith(source + b"/") and not covered:
             return dest + here[len(source) :]
     return home
+
+
+def _start_companions(
+    sections: Sections, settings: Settings, directory: bytes
+) -> "tuple[list[int], Callable[[], None], list[bytes]]":
+    """Start what lives beside the sandbox: its pids, what waits until all are ready, bubblewrap's options about it."""
+    from broker import companions
+
+    os.close(_walk(directory, make=True))
+    companions.empty(directory)
+    told = []
+    if settings[b"identity"]:
+        from broker import identity
+
+        told = [b"--info-fd", b"%d" % identity.make(settings[b"identity"], settings[b"instances"], directory)]
+    pids, ready = companions.start(sections["companions"], directory, _memory)
+    return pids, lambda: companions.wait(sections["companions"], pids, ready), [*told, b"--sync-fd", b"%d" % ready]
 
 
 def _record(settings: Settings, proxy: int) -> int:
