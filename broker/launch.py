@@ -13,7 +13,6 @@ from intents import plan
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
 Sections = dict[str, tuple[bytes, ...]]
 Settings = dict[bytes, bytes]
 
@@ -178,9 +177,8 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
 
 def _options(settings: Settings, terminal: bool, record: int) -> "list[bytes]":
     """What the plan cannot know: the descriptors of this launch, and whether it has a terminal."""
-    bound = terminal or settings[b"terminal"] == b"1"
-    alone = [] if terminal else [b"--new-session"]
-    return [b"--json-status-fd", b"%d" % record, *([b"--die-with-parent"] if bound else []), *alone]
+    bound = [b"--die-with-parent"] if terminal or settings[b"terminal"] == b"1" else []
+    return [b"--json-status-fd", b"%d" % record, *bound, *([] if terminal else [b"--new-session"])]
 
 
 def check_descriptors() -> None:

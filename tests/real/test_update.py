@@ -17,6 +17,7 @@ from broker import catalog, guards, journal, launch, state
 from broker.history import What
 from intents import diff
 from tests import control
+from tests.conftest import must_work
 from tests.real import starting, world
 from tests.real.starting import BOTH, LOOK, NET_TITLE, NETWORK, NOTES, NOTES_TITLE, WARM
 from tests.real.world import APP
@@ -317,8 +318,7 @@ IDENTITY_UNKNOWN = "from broker import guards\nguards.lasting = lambda path: Fal
 
 
 def test_another_directory_at_the_same_path_is_asked_again(home: world.World) -> None:
-    if not guards.lasting(str(home.home)):
-        pytest.skip("the file system of the home keeps no numbers")
+    must_work(guards.lasting(str(home.home)), "a home on a file system that keeps numbers from boot to boot")
     for _ in range(2):  # the second one may have got the number of the first
         shutil.rmtree(home.home / "Notes")
         (home.home / "Notes").mkdir()
