@@ -81,7 +81,7 @@ class Journal:
             if not os.path.lexists(file):
                 _begin(reserved, file, mark, create)
             identity = _identity(file)
-            journal = cls(file, mark, _connect(file), identity)
+            journal = cls(file, mark, connect(file), identity)
             try:
                 journal._check(newest)
             except BaseException:
@@ -204,9 +204,7 @@ class Journal:
 
     def _check(self, newest: tuple[int, str] | None) -> None:
         """Schema, then every event, then that the newest one is among them."""
-        format_found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        schema = dict(self._connection.execute("SELECT name, sql FROM sqlite_schema").fetchall())
-        if (format_found, schema) != (_FORMAT, _SCHEMA):
+        if not intact(self._connection):
             raise _corrupt(self._file, "it does not hold the table of events that this version writes")
         self._take(self._connection.execute(_ROWS + "ORDER BY seq").fetchall())
         if newest is not None:
@@ -272,7 +270,7 @@ def _begin(reserved: state.Places, file: str, mark: str, create: bool) -> None:
                 hint="Start an app once, and answer its questions.",
             )
         beside = state.stage(file, b"")
-        connection = _connect(beside)
+        connection = connect(beside)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
@@ -285,10 +283,18 @@ def _begin(reserved: state.Places, file: str, mark: str, create: bool) -> None:
         state.put(beside, file)
 
 
-def _connect(file: str) -> sqlite3.Connection:
+def intact(connection: sqlite3.Connection) -> bool:
+    """Whether a database has the table and the triggers that this version makes, and nothing else."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    schema = dict(connection.execute("SELECT name, sql FROM sqlite_schema").fetchall())
+    return (found, schema) == (_FORMAT, _SCHEMA)
+
+
+def connect(file: str, *, mode: str = "rw") -> sqlite3.Connection:
+    """Open a database; ``mode`` as SQLite has it. Raises sqlite3.Error."""
     name = file.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     # rw: SQLite must never make the file, because an empty journal is one that forgot every "no".
-    connection = sqlite3.connect(f"file:{name}?mode=rw", uri=True, timeout=_BUSY, isolation_level=None)
+    connection = sqlite3.connect(f"file:{name}?mode={mode}", uri=True, timeout=_BUSY, isolation_level=None)
     try:
         for pragma in ("synchronous = FULL", "trusted_schema = OFF", "cell_size_check = ON"):
             connection.execute(f"PRAGMA {pragma}")

@@ -86,7 +86,7 @@ def words(event: history.Event) -> str:
         case history.What.FORGET:
             return "decisions were forgotten"
         case history.What.UNDO:
-            return f"undone: {', '.join(map(str, history.undoes(event)))}"
+            return f"undid {', '.join(map(str, history.undoes(event)))}"
         case history.What.PENDING:
             return "was asked and not answered"
         case history.What.LAUNCH:

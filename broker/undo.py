@@ -45,7 +45,7 @@ def undo(at: known.Here, which: str | None, confirmed: Sequence[str]) -> known.R
     shifts = _shifts(at, found, history.supposed(events, [entry]))
     confirm(found, shifts, confirmed)
     (seq,) = record.commit(at.places, act.app, at.now, [entry])
-    lines = [f"{act.app}: undone: {log.words(event)}" for event in act.events]
+    lines = [f"{act.app}: no longer counts: {log.words(event)}" for event in act.events]
     lines += [shift.line for shift in shifts]
     lines += [f"To take that back: intent-ctl undo {seq}"]
     data = {"app": act.app, "event": seq, "undone": list(act.seqs), "changes": [each.as_data() for each in shifts]}

@@ -64,11 +64,11 @@ LAYERS = {
         "ui",
         "session",
         "views doctor describe",
-        "commands publishers explain why log",
+        "commands publishers explain why log verify who",
         "promises",
         "reach undo",
         "ctl.table",
-        "ctl.apps ctl.machine ctl.past ctl.trust",
+        "ctl.across ctl.apps ctl.machine ctl.past ctl.trust",
         "run ctl",
         "ctl.__main__",
     ),
@@ -85,7 +85,7 @@ ONLY_IN = {
     "prompt_toolkit": {"broker.ui.terminal", "broker.ui.plain"},
     "tomlkit": {"intents.authoring"},
     "cryptography": {"intents.sign"},
-    "sqlite3": {"broker.journal"},
+    "sqlite3": {"broker.journal", "broker.verify"},
 }
 ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches verify nothing
 # The warm launch path: what each module may import when it is loaded, and what inside a function ("*": the cold path).

@@ -87,7 +87,7 @@ def test_what_is_not_meant_is_not_told(home: world.World, follow: Follow) -> Non
     shown = follow(APP, "--what", "undo")
     control.done(home, "grant", APP, "notes")
     control.done(home, "undo")
-    assert "undone: 2" in shown.line()
+    assert "undid 2" in shown.line()
     shown.process.send_signal(signal.SIGINT)
     assert shown.end() == (0, "")
 

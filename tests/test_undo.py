@@ -144,7 +144,7 @@ def test_undo_brings_back_what_was_answered_before(home: world.World) -> None:
     control.done(home, "revoke", APP)
     assert control.states(home) == {"net": "denied", "notes": "denied"}
     out = control.done(home, "undo")
-    assert "undone: denied net (network scope=host), forever, by command" in out
+    assert "no longer counts: denied net (network scope=host), forever, by command" in out
     assert "net was denied, is not decided" in out and "notes was denied, is allowed (normal risk)" in out
     assert control.states(home) == {"net": "open", "notes": "allowed"}
     control.done(home, "undo", APP)

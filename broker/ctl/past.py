@@ -4,7 +4,7 @@ import argparse
 import re
 import time
 
-from broker import history, known, log, undo
+from broker import history, known, log, undo, verify
 from broker.ctl import table
 
 _EVENTS = 50  # that the log shows unless told otherwise
@@ -78,5 +78,13 @@ COMMANDS: tuple[table.Command, ...] = (
             ("which", {"metavar": "SEQ|APP", "nargs": "?", "help": "an event, as `log` numbers them, or an app"}),
             _CONFIRM,
         ),
+    ),
+    (
+        "verify-log",
+        "check the journal, or a copy of one, event by event",
+        "{file, events, newest: {seq, at, hash}, broken: {seq, why}, damage, mark: {seq, hash}, mark_holds}; events"
+        " counts those that follow one another from the first; mark_holds is null without a mark beside the file",
+        lambda o: verify.verify(table.here(), o.file),
+        (("file", {"metavar": "FILE", "nargs": "?", "help": "a copy of broker.db, wherever it is"}),),
     ),
 )
