@@ -38,13 +38,18 @@ def checkout() -> str:
     return root if os.path.isfile(f"{root}/bootstrap") and os.path.isdir(f"{root}/manifests") else ""
 
 
+def _ours() -> str:
+    """The directory of the manifests that come with this program: beside it, in it, or where packages put them."""
+    inside = f"{os.path.dirname(os.path.abspath(__file__))}/manifests"
+    root = checkout()
+    return f"{root}/manifests" if root else inside if os.path.isdir(inside) else SYSTEM[1]
+
+
 def catalogs(places: state.Places) -> tuple[Catalog, ...]:
     """Administrator's, package's (or the checkout's), user's: the first that has an id decides (SPEC §6.4)."""
-    root = checkout()
-    package = f"{root}/manifests" if root else SYSTEM[1]
     return (
         Catalog(directory=SYSTEM[0], vouched=True),
-        Catalog(directory=package, vouched=True),
+        Catalog(directory=_ours(), vouched=True),
         Catalog(directory=f"{places.data}/manifests", vouched=False),
     )
 

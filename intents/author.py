@@ -36,7 +36,7 @@ class Outcome:
 
 def main(argv: list[str] | None = None) -> int:
     """The command line ``argv``, or the process's own; the exit status. Prints; SystemExit 2 on wrong usage."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     try:
         outcome = options.run(options)
     except errors.IntentError as error:
@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     return outcome.status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What reads the command line."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Write, check, sign and compile intent manifests.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -165,7 +165,7 @@ def sign(body: bytes, private_key_file: bytes, passphrase: bytes | None) -> byte
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
     try:
         private = load_ssh_private_key(private_key_file, passphrase or None)
@@ -186,7 +186,7 @@ def sign(body: bytes, private_key_file: bytes, passphrase: bytes | None) -> byte
         raise _key_malformed("it is not an OpenSSH private key") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise _key_unsupported(type(private).__name__.removesuffix("PrivateKey"))
-    blob = _string(_ED25519.encode()) + _string(private.public_key().public_bytes_raw())
+    blob = _string(_ED25519.encode()) + _string(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     key = PublicKey(algorithm=_ED25519, blob=blob)
     blank = Signature(key=key, hash_algorithm="sha512", raw=b"", flags_and_counter=b"")
     return encode_signature(dataclasses.replace(blank, raw=private.sign(_signed_bytes(blank, body))))

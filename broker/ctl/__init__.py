@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from broker.ctl import across, apps, machine, past, table, trust
+from broker.ctl import across, apps, machine, past, shell, table, trust
 from broker.ui import wording
 from intents import errors
 
 # Commands as they are listed; then those with commands of their own: word, one line of help, table.
-COMMANDS = (*apps.COMMANDS, *across.COMMANDS, *past.COMMANDS, *machine.COMMANDS)
+COMMANDS = (*apps.COMMANDS, *across.COMMANDS, *past.COMMANDS, *machine.COMMANDS, *shell.COMMANDS)
 GROUPS = (("trust", "say whose manifests count", trust.COMMANDS),)
 
 _TURN_MS = 500  # between two looks at what is new
@@ -35,10 +35,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main() -> int:
     """The command; its exit status: 0, 1 for an error or a negative result, 2 for a command line not understood."""
+    if sys.argv[1:2] == ["complete"]:  # by the scripts that `completion` prints: the words are another command's
+        _say(shell.told(parser(), sys.argv[2:]))
+        return 0
     as_json = "--json" in sys.argv[1:]
     lines_of_json = False
     try:
-        options = _parser().parse_args()
+        options = parser().parse_args()
         report = options.run(options)
         if report.more is not None:
             lines_of_json = as_json
@@ -94,7 +97,8 @@ def _listened() -> bool:
     return not any(what & select.POLLERR for _, what in poll.poll(_TURN_MS))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What reads the command line."""
     import intents
 
     about = "See and change what your apps may do."
