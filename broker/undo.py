@@ -90,15 +90,18 @@ def shifts(found: known.Known, after: model.Delta) -> list[Shift]:
     return made
 
 
-def confirm(found: known.Known, made: Sequence[Shift], confirmed: Sequence[str]) -> None:
-    """Raise DecisionError ``not-confirmed`` when something critical would be granted that is not in ``confirmed``."""
+def confirm(found: known.Known, made: Sequence[Shift], confirmed: Sequence[str], *, prefix: str = "") -> None:
+    """Raise DecisionError ``not-confirmed`` when something critical would be granted that is not in ``confirmed``.
+
+    prefix: of what has to be named, in the hint.
+    """
     left = [each.intent for each in made if each.more and each.risk >= model.Risk.CRITICAL]
     left = [intent for intent in left if intent.id not in confirmed]
     if left:
         app, _ = found.settled()
         name = paths.printable(left[0].id)
         message = f"`{name}` of {found.app_id} is critical: {left[0].scope.phrase(app.host).allows}"
-        hint = "If you mean it, add " + " ".join(f"--confirm {intent.id}" for intent in left)
+        hint = "If you mean it, add " + " ".join(f"--confirm {prefix}{intent.id}" for intent in left)
         raise errors.DecisionError("not-confirmed", message, hint=hint)
 
 

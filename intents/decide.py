@@ -27,7 +27,7 @@ def decisions(
             asked=asked,
             granted=granted,
             life=life,
-            objects=_remembered(granted or asked, objects),
+            objects=remembered(granted or asked, objects),
             source=source,
             at=now.wall,
         )
@@ -43,7 +43,8 @@ def decisions(
     return tuple(made)
 
 
-def _remembered(scope: model.Scope, objects: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def remembered(scope: model.Scope, objects: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What a decision about ``scope`` remembers: where each of its places leads, and which directory is there."""
     found = [(place, objects.get(place, "")) for place in scope.objects()]
     names = [model.identity(place) for place, _ in found]
     return (*found, *((name, objects[name]) for name in names if name in objects))

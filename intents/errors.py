@@ -101,6 +101,7 @@ CATALOGUE = {
         "not-stopped": (1, "The instance did not end.", "Use `intent-ctl stop --kill`."),
         "still-running": (1, "The app still runs.", "End it first: `intent-ctl stop`."),
         "not-confirmed": (1, "A critical intent is granted only when its id is typed twice.", "Add `--confirm INTENT`."),
+        "not-an-export": (1, "The file is not what `intent-ctl export` writes.", "Write it anew with `intent-ctl export`."),
         "nothing-to-undo": (1, "There is no decision that could be undone.", "See `intent-ctl log`."),
         "undo-superseded": (1, "A newer decision is about the same, and counts.", "Undo the newer one first."),
         "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),

@@ -67,6 +67,7 @@ LAYERS = {
         "commands publishers explain why log verify who",
         "promises",
         "reach undo",
+        "transfer",
         "ctl.table",
         "ctl.across ctl.apps ctl.machine ctl.past ctl.shell ctl.trust",
         "run ctl",

@@ -266,17 +266,20 @@ def keys(document: object) -> set[str]:
 
 def test_help_names_every_key_of_the_json(home: world.World) -> None:
     control.done(home, "grant", APP, "notes")
+    file = home.base / "decisions.json"
+    file.write_text(control.done(home, "export"))
     commands = [
         ["list", "--all"], ["show", APP], ["grant", APP, "net"], ["revoke", APP, "net"], ["log"], ["ps"], ["show", APP],
         ["trust", "list"], ["trust", "show", APP], ["trust", "accept", APP, control.fingerprint(OTHER_KEY)], ["doctor"],
         ["trust", "rekey", APP], ["explain", APP], ["why", APP, "HOME"], ["reach", APP], ["forget", APP, "--data"],
+        ["who"], ["who", "path"], ["undo"], ["verify-log"], ["export"], ["import", str(file), "--dry-run"],
     ]  # fmt: skip
     scopes = {"kind", "place", "access", "scope"}
     for words in commands:
         status, out, _ = control.run(home, *words, "--json")
         found = keys(json.loads(out))
         assert "error" not in found and status == (1 if words == ["doctor"] and status else 0)
-        told = control.helped(*(word for word in words[:2] if word.isalpha()))
+        told = control.helped(*(word for word in words[:2] if word.replace("-", "").isalpha()))
         unnamed = found - set(re.findall(r"[a-z_]+", told[told.index("JSON: ") :])) - scopes
         assert words == ["log"] or not unnamed, words
 
