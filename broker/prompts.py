@@ -3,13 +3,14 @@
 ``request`` builds the question purely from the scopes that will be compiled, so what is shown is what is given.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from intents import decide, facts, model, risk, text
 
 HOURS = 8
+Trait = tuple[str, str]  # a word of ``risk.traits``, and the title of the scope that has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,14 @@ class Narrowing:
     title: str
     allows: str
     risk: model.Risk
+    notes: tuple[str, ...] = ()
+    traits: tuple[Trait, ...] = ()
+
+
+# What a place that the user names comes to, given instead of the intent with that id: narrowings, widest first, or our
+# sentence why it cannot be given.
+Elsewhere = Callable[[str, str], tuple[Narrowing, ...] | text.Said]
+Weigh = Callable[[model.Scope], model.Risk]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +38,8 @@ class Question:
     title, allows, notes and parts are our words, computed from the open scopes; parts has one sentence for each thing
     that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
     changed: "" in a first handshake, else "new", "wider", or "moved: " and what leads elsewhere. open: what is left to
-    decide; narrower: what can be given instead of it, widest first.
+    decide; narrower: what can be given instead of it, each covered by one of them, widest first; of several that are
+    open, each as well. traits: what it brings to ``together``.
     """
 
     intent_id: str
@@ -45,6 +55,7 @@ class Question:
     changed: str
     open: tuple[model.Scope, ...] = ()
     narrower: tuple[Narrowing, ...] = ()
+    traits: tuple[Trait, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +63,9 @@ class Request:
     """One handshake: who asks, and everything that is open, riskiest first.
 
     name and version are the app's claims, raw. update: some of it was decided before. granted_before and withdrawn
-    are titles. together: what combinations of intents make possible, one sentence each. lifespans: those on offer.
-    files: what it may do with files named at its start (``model.App``).
+    are titles. together: what combinations of intents make possible, one sentence each; held: what is granted already
+    brings to them. lifespans: those on offer. files: what it may do with files named at its start (``model.App``).
+    elsewhere: looks at a place that the user names; None where nobody can.
     """
 
     app_id: str
@@ -69,6 +81,8 @@ class Request:
     together: tuple[str, ...]
     lifespans: tuple[model.Lifespan, ...]
     files: str = ""
+    held: tuple[Trait, ...] = ()
+    elsewhere: Elsewhere | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +117,10 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
     app, trust = delta.vetted.manifest.app, delta.vetted.trust
     update = bool(delta.withdrawn) or any(change.decided_by or change.moved for change in delta.changes)
     questions = [_question(change, host, trust, update) for change in delta.questions]
+    questions.sort(key=lambda question: -question.risk)
     settled = [change for change in delta.changes if change.granted and not change.open]
     gone = [decision.granted or decision.asked for decision in delta.withdrawn]
+    held = _traits((scope for change in delta.changes for scope in change.granted), host)
     return Request(
         app_id=app.id,
         name=app.name,
@@ -113,32 +129,77 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         fingerprint=delta.vetted.fingerprint,
         update=update,
         as_root=root,
-        questions=tuple(sorted(questions, key=lambda question: -question.risk)),
+        questions=tuple(questions),
         granted_before=_titles((change.intent.scope for change in settled), host),
         withdrawn=_titles(gone, host),
-        together=_together(delta, host),
+        together=tuple(risk.combined((trait for each in questions for trait in each.traits), held).values()),
+        held=held,
         lifespans=decide.lifespans(trust, session_available=session_available),
         files=app.files,
     )
 
 
-def spans(request: Request, question: Question, effect: model.Effect) -> tuple[model.Lifespan, ...]:
-    """The lifespans offered for that answer, shortest first. Critical things are never allowed for good by a prompt."""
-    if effect is model.Effect.ALLOW and question.risk >= model.Risk.CRITICAL:
+def narrowed(question: Question, given: Sequence[Narrowing] | None) -> Question:
+    """The question as it stands when this is given instead of all of it, in our words for that; None: as it is."""
+    if given is None:
+        return question
+    titles = dict.fromkeys(each.title for each in given)
+    return replace(
+        question,
+        risk=max(each.risk for each in given),
+        title=given[0].title if len(titles) == 1 else question.title,
+        allows=text.said("Less than asked: {allows}", allows=" ".join(dict.fromkeys(each.allows for each in given))),
+        notes=tuple(dict.fromkeys(note for each in given for note in each.notes)),
+        parts=(),
+        traits=tuple(trait for each in given for trait in each.traits),
+    )
+
+
+def weight(question: Question, scopes: Sequence[model.Scope] | None, weigh: Weigh | None = None) -> model.Risk:
+    """What giving these scopes exposes; None: all that is open. ``weigh`` knows of those that were not on the list."""
+    if scopes is None or not scopes:
+        return question.risk
+    listed = {scope: each.risk for each in question.narrower for scope in each.scopes}
+    weighed = [
+        listed[scope] if scope in listed else weigh(scope) if weigh else question.risk
+        for scope in scopes
+    ]
+    return max(weighed)
+
+
+def together(request: Request, given: Mapping[str, Sequence[Narrowing] | None]) -> tuple[str, ...]:
+    """``request.together`` when some intents give less; ``given`` by intent id, as ``narrowed`` takes it."""
+    if not any(given.values()):
+        return request.together
+    standing = [narrowed(question, given.get(question.intent_id)) for question in request.questions]
+    return tuple(risk.combined((trait for each in standing for trait in each.traits), request.held).values())
+
+
+def spans(
+    request: Request, question: Question, effect: model.Effect, risk: model.Risk | None = None
+) -> tuple[model.Lifespan, ...]:
+    """The lifespans offered for that answer, shortest first. Critical things are never allowed for good by a prompt.
+
+    risk: of what is given, where that is not all that is asked for.
+    """
+    if effect is model.Effect.ALLOW and (question.risk if risk is None else risk) >= model.Risk.CRITICAL:
         return tuple(span for span in request.lifespans if span is not model.Lifespan.FOREVER)
     return request.lifespans
 
 
-def default_span(request: Request, question: Question, effect: model.Effect) -> model.Lifespan:
+def default_span(
+    request: Request, question: Question, effect: model.Effect, risk: model.Risk | None = None
+) -> model.Lifespan:
     """How long an answer holds unless the user says otherwise; always one of ``spans``.
 
     A denial holds for good: it takes nothing away that one command does not give, and asking again and again is how
     people learn to say yes.
     """
-    offered = spans(request, question, effect)
-    if effect is model.Effect.DENY or question.risk <= model.Risk.NORMAL:
+    offered = spans(request, question, effect, risk)
+    weighed = question.risk if risk is None else risk
+    if effect is model.Effect.DENY or weighed <= model.Risk.NORMAL:
         return offered[-1]
-    if question.risk >= model.Risk.CRITICAL:
+    if weighed >= model.Risk.CRITICAL:
         return offered[0]
     wanted = (model.Lifespan.SESSION, model.Lifespan.UNTIL)
     return next((span for span in wanted if span in offered), offered[0])
@@ -157,21 +218,25 @@ def answer(
     )
 
 
-def fits(request: Request, answers: Sequence[Answer]) -> bool:
-    """Whether these are answers to that request: one for each question in order, with what is on offer and no more."""
+def fits(request: Request, answers: Sequence[Answer], weigh: Weigh | None = None) -> bool:
+    """Whether these are answers to that request: one for each question in order, with what is on offer and no more.
+
+    weigh: the risk of a scope that is on no list; without it, such a one weighs as much as all that is asked for.
+    """
     if [answer.intent_id for answer in answers] != [question.intent_id for question in request.questions]:
         return False
-    return all(_fits(request, *pair) for pair in zip(request.questions, answers, strict=True))
+    return all(_fits(request, *pair, weigh) for pair in zip(request.questions, answers, strict=True))
 
 
-def _fits(request: Request, question: Question, given: Answer) -> bool:
-    if given.span not in spans(request, question, given.effect):
+def _fits(request: Request, question: Question, given: Answer, weigh: Weigh | None) -> bool:
+    risk = weight(question, given.scopes, weigh)
+    if given.span not in spans(request, question, given.effect, risk):
         return False
     if given.duration_seconds != answer(question, given.effect, given.span).duration_seconds:
         return False
     if given.effect is model.Effect.DENY:
         return given.scopes is None
-    if question.risk is model.Risk.FORBIDDEN:
+    if risk is model.Risk.FORBIDDEN or given.scopes == ():
         return False
     return given.scopes is None or all(any(part.covers(scope) for part in question.open) for scope in given.scopes)
 
@@ -197,19 +262,27 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
         changed=_changed(change, update),
         open=change.open,
         narrower=_narrower(change, host, trust),
+        traits=_traits(change.open, host),
     )
 
 
 def _narrower(change: model.Change, host: facts.HostFacts, trust: model.Trust) -> tuple[Narrowing, ...]:
-    """What can be given instead of an intent with one thing open; several can be given one by one."""
-    if len(change.open) != 1:
-        return ()
-    found = []
-    for scope in change.open[0].narrower():
-        phrase = scope.phrase(host)
-        weight = risk.of((scope,), host, trust)
-        found.append(Narrowing(scopes=(scope,), title=phrase.title, allows=phrase.allows, risk=weight))
-    return tuple(found)
+    several = len(change.open) > 1
+    found = [scope for part in change.open for scope in (*((part,) if several else ()), *part.narrower())]
+    return tuple(narrowing(scope, host, trust) for scope in found)
+
+
+def narrowing(scope: model.Scope, host: facts.HostFacts, trust: model.Trust) -> Narrowing:
+    """``scope`` as something that can be given instead of what covers it."""
+    phrase = scope.phrase(host)
+    return Narrowing(
+        scopes=(scope,),
+        title=phrase.title,
+        allows=phrase.allows,
+        risk=risk.of((scope,), host, trust),
+        notes=phrase.notes,
+        traits=_traits((scope,), host),
+    )
 
 
 def _changed(change: model.Change, update: bool) -> str:
@@ -228,10 +301,8 @@ def moved(change: tuple[str, str, str]) -> str:
     return text.said("{place} was {then}, is now {now}", place=place, then=then, now=now or text.said("nowhere"))
 
 
-def _together(delta: model.Delta, host: facts.HostFacts) -> tuple[str, ...]:
-    opened = [scope for change in delta.changes for scope in change.open]
-    held = [scope for change in delta.changes for scope in change.granted]
-    return tuple(sentence for _, sentence in risk.together(opened, held, host))
+def _traits(scopes: Iterable[model.Scope], host: facts.HostFacts) -> tuple[Trait, ...]:
+    return tuple((trait, scope.phrase(host).title) for scope in scopes for trait in risk.traits(scope, host))
 
 
 def _titles(scopes: Iterable[model.Scope], host: facts.HostFacts) -> tuple[str, ...]:

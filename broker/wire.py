@@ -25,6 +25,7 @@ def request_data(request: prompts.Request) -> dict[str, object]:
         "together": list(request.together),
         "lifespans": [span.value for span in request.lifespans],
         "files": request.files,
+        "held": [list(trait) for trait in request.held],
     }
 
 
@@ -67,6 +68,7 @@ def read_request(data: object) -> prompts.Request:
                     together=_texts(rest, "together"),
                     lifespans=tuple(map(model.Lifespan, lifespans)),
                     files=_text(rest, "files"),
+                    held=_traits(rest, "held"),
                 )
     except (KeyError, TypeError, errors.ManifestError) as error:
         raise ValueError("not a request") from error
@@ -122,9 +124,12 @@ def _question_data(question: prompts.Question) -> dict[str, object]:
                 "title": each.title,
                 "allows": each.allows,
                 "risk": each.risk.word,
+                "notes": list(each.notes),
+                "traits": [list(trait) for trait in each.traits],
             }
             for each in question.narrower
         ],
+        "traits": [list(trait) for trait in question.traits],
     }
 
 
@@ -145,6 +150,7 @@ def _read_question(data: Mapping[Any, object]) -> prompts.Question:
                 changed=_text(rest, "changed"),
                 open=tuple(map(kinds.from_data, opened)),
                 narrower=tuple(map(_read_narrowing, narrower)),
+                traits=_traits(rest, "traits"),
             )
     raise ValueError("not a question")
 
@@ -157,6 +163,8 @@ def _read_narrowing(data: Mapping[Any, object]) -> prompts.Narrowing:
                 title=_text(rest, "title"),
                 allows=_text(rest, "allows"),
                 risk=_risk(rest),
+                notes=_texts(rest, "notes"),
+                traits=_traits(rest, "traits"),
             )
     raise ValueError("not a narrower scope")
 
@@ -177,3 +185,17 @@ def _texts(data: Mapping[Any, object], key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError(f"`{key}` is not a list of texts")
     return tuple(value)
+
+
+def _traits(data: Mapping[Any, object], key: str) -> tuple[prompts.Trait, ...]:
+    value = data[key]
+    if not isinstance(value, list):
+        raise ValueError(f"`{key}` is not a list of pairs")
+    found = []
+    for each in value:
+        match each:
+            case [str(trait), str(title)]:
+                found.append((trait, title))
+            case _:
+                raise ValueError(f"`{key}` is not a list of pairs")
+    return tuple(found)

@@ -38,18 +38,27 @@ def together(
     given: Iterable[model.Scope], held: Iterable[model.Scope], host: facts.HostFacts
 ) -> tuple[tuple[str, str], ...]:
     """What ``given`` makes possible in combination, also with what is ``held`` already: (row, sentence)."""
+
+    def having(scopes: Iterable[model.Scope]) -> list[tuple[str, str]]:
+        return [(trait, scope.phrase(host).title) for scope in scopes for trait in traits(scope, host)]
+
+    return tuple(combined(having(given), having(held)).items())
+
+
+def combined(given: Iterable[tuple[str, str]], held: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The same from what was found out before, traits and the titles of the scopes that have them: row -> sentence."""
     having: dict[str, dict[str, bool]] = {}
-    for scope, new in (*((scope, True) for scope in given), *((scope, False) for scope in held)):
-        for trait in traits(scope, host):
+    for new, pairs in ((True, given), (False, held)):
+        for trait, title in pairs:
             titles = having.setdefault(trait, {})
-            titles[scope.phrase(host).title] = new or titles.get(scope.phrase(host).title, False)
-    said = []
+            titles[title] = new or titles.get(title, False)
+    said: dict[str, str] = {}
     for name, row in catalogue.COMBINATIONS.items():
         one, other = having.get(row.one, {}), having.get(row.other, {})
         if one and other and row.unless not in having and any((*one.values(), *other.values())):
             words = {"one": scopes.listed(tuple(one)), "other": scopes.listed(tuple(other))}
-            said.append((name, text.said(row.says, **words)))
-    return tuple(said)
+            said[name] = text.said(row.says, **words)
+    return said
 
 
 def grant_command(vetted: model.Vetted, intents: Iterable[model.Intent], host: facts.HostFacts) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 
 from broker import prompts
-from intents import model
+from intents import kinds, model, text
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b2K\u202e\u200b\r\n\t\u2588│"
 
@@ -56,6 +56,68 @@ SCREEN = question(
     reason="Needed for the tray icon.",
     if_denied="",
 )
+
+
+def narrowing(scope: model.Scope, risk: model.Risk, title: str, allows: str, **more: object) -> prompts.Narrowing:
+    """Something that can be given instead."""
+    return prompts.Narrowing(scopes=(scope,), risk=risk, title=title, allows=allows, **more)  # type: ignore[arg-type]
+
+
+def place(text: str, access: str) -> model.Scope:
+    """A scope of kind path."""
+    return kinds.from_data({"kind": "path", "place": text, "access": access})
+
+
+def audio(*uses: str) -> model.Scope:
+    """A scope of kind audio."""
+    return kinds.from_data({"kind": "audio", "uses": list(uses)})
+
+
+# A home, which only a typed word allows; or the reading of it, or none of its secrets.
+HOME = question(
+    "home",
+    kind="path",
+    risk=model.Risk.CRITICAL,
+    title="~",
+    allows="It can read, change and delete everything in ~.",
+    open=(place("home", "write"),),
+    narrower=(narrowing(place("home", "read"), model.Risk.CRITICAL, "~", "It can read everything in ~."),),
+    traits=(("keys", "~"),),
+)
+FOLDER = narrowing(
+    place("home/Sheets", "read"),
+    model.Risk.NORMAL,
+    "~/Sheets",
+    "It can read everything in ~/Sheets.",
+    notes=("~/Sheets is a link: what is given is /srv/sheets.",),
+    traits=(("files", "~/Sheets"),),
+)
+# Two things that are open, each by itself.
+SOUND = question(
+    "sound",
+    kind="audio",
+    title="microphone",
+    allows="It can play sound and listen.",
+    open=(audio("playback"), audio("record")),
+    narrower=(
+        narrowing(audio("playback"), model.Risk.LOW, "sound", "It can play sound; it cannot listen."),
+        narrowing(audio("record"), model.Risk.HIGH, "microphone", "It can listen."),
+    ),
+)
+
+
+def folders(intent_id: str, typed: str) -> tuple[prompts.Narrowing, ...] | text.Said:
+    """Finds one folder in the home and nothing else."""
+    if (intent_id, typed) == ("home", "~/Sheets"):
+        return (FOLDER,)
+    return text.said("There is no {place}.", place=typed)
+
+
+def less() -> prompts.Request:
+    """What can be given in part: a home, sounds; and the network."""
+    together = ("With the network as well, it can send keys and passwords anywhere: ~.",)
+    network = question(traits=(("sends", "whole network"),))
+    return request(HOME, SOUND, network, elsewhere=folders, together=together)
 
 
 def request(*questions: prompts.Question, **changes: object) -> prompts.Request:
@@ -121,6 +183,8 @@ REQUESTS = {
     "long": long_reason,
     "many": many,
     "critical": critical,
+    "less": less,
+    "sound": lambda: request(SOUND),
     "nothing": lambda: dataclasses.replace(request(), questions=()),
     "broken": critical,
 }

@@ -58,6 +58,7 @@ LAYERS = {
         "client",
         "ui.language",
         "ui.wording ui.keys ui.tty",
+        "ui.choices ui.less",
         "ui.sheet",
         "ui.terminal ui.plain ui.scripted",
         "ui.choose",

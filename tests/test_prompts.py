@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from broker import prompts
-from broker.ui import keys, sheet
+from broker.ui import choices, keys, sheet
 from intents import facts, model, sandbox
 from tests import handshake
 
@@ -260,6 +260,103 @@ def test_what_is_critical_takes_the_whole_word() -> None:
 def test_what_is_forbidden_cannot_be_ticked() -> None:
     state = pressed(handshake.request(handshake.question(risk=model.Risk.FORBIDDEN)), " ")
     assert not state.row.ticked and state.view is sheet.View.LIST and state.notice
+
+
+# Less than is asked for.
+
+
+def at(state: sheet.State) -> tuple[bool, prompts.Answer]:
+    """Whether the row under the cursor is ticked, and the answer that it stands for."""
+    return state.row.ticked, choices.answer(state.row)
+
+
+def test_n_shows_what_can_be_given_from_the_least_to_all_of_it() -> None:
+    state = pressed(handshake.less(), "n")
+    assert state.view is sheet.View.LESS and not state.row.ticked
+    assert [option.allows for option in state.row.options] == [
+        "It can read everything in ~.",
+        "It can read, change and delete everything in ~.",
+    ]
+    assert "all or nothing" in pressed(handshake.request(), "n").notice
+    assert pressed(handshake.less(), "n", seen=UNREAD).view is sheet.View.LIST
+
+
+@pytest.mark.parametrize("key", ["\r", "\n", "y", "a", "s", "m", "d", "l", keys.ESCAPE, "q", "9", "e"])
+def test_only_a_number_or_space_gives_anything_there(key: str) -> None:
+    state = pressed(handshake.less(), "n", key)
+    assert not state.row.ticked and not state.done
+
+
+def test_what_was_not_read_is_not_given() -> None:
+    opened = pressed(handshake.less(), "n")
+    state = sheet.press(opened, "1", UNREAD, lambda words: words[0])
+    assert not state.row.ticked and state.view is sheet.View.LESS and state.notice
+
+
+def test_less_of_a_critical_thing_that_is_critical_takes_a_word_of_its_own() -> None:
+    opened = pressed(handshake.less(), "n", "1")
+    assert opened.view is sheet.View.WORD and not opened.row.ticked
+    reading = pressed(handshake.less(), "n", "1", *opened.word)
+    assert reading.view is sheet.View.LESS
+    ticked, answer = at(reading)
+    assert ticked and answer.scopes == (handshake.place("home", "read"),) and answer.span is model.Lifespan.ONCE
+    wider = sheet.press(reading, "2", READ, lambda words: words[1])
+    assert wider.view is sheet.View.WORD and at(wider)[1].scopes == (handshake.place("home", "read"),)
+    back = sheet.press(wider, keys.ESCAPE, READ, lambda words: words[1])
+    assert back.view is sheet.View.LESS and at(back) == (ticked, answer)
+    whole = pressed(handshake.less(), "n", "2", *opened.word)
+    assert at(whole)[1].scopes is None
+    assert at(sheet.press(whole, "1", READ, lambda words: words[1]))[1].scopes == answer.scopes  # less: no word
+
+
+def test_a_folder_typed_by_hand_is_weighed_by_itself() -> None:
+    typing = pressed(handshake.less(), "n", "e", *"~/Sheets")
+    assert typing.view is sheet.View.PLACE and typing.typed == "~/Sheets"
+    found = sheet.press(typing, "\r", READ, str)
+    assert found.view is sheet.View.LESS and not found.row.ticked
+    given = sheet.press(found, " ", READ, str)
+    ticked, answer = at(given)
+    assert ticked and answer.scopes == handshake.FOLDER.scopes
+    assert answer.span is model.Lifespan.FOREVER and given.row.standing.risk is model.Risk.NORMAL
+    assert prompts.together(given.request, given.given) == (
+        "With the network as well, it can send your files anywhere: ~/Sheets.",
+    )
+    nothing = sheet.press(given, "0", READ, str)
+    assert not nothing.row.ticked and nothing.row.standing == nothing.row.question
+
+
+def test_a_folder_that_is_not_there_is_said_and_can_be_corrected() -> None:
+    state = pressed(handshake.less(), "n", "e", *"~/Shoes\r")
+    assert state.view is sheet.View.PLACE and state.notice == "There is no ~/Shoes."
+    assert pressed(handshake.less(), "n", "e", *"~/x", keys.ESCAPE).view is sheet.View.LESS
+    corrected = pressed(handshake.less(), "n", "e", *"~/Shoes\r", *["\x7f"] * 4, *"heets\r")
+    assert corrected.view is sheet.View.LESS
+
+
+def test_of_several_things_any_can_be_given() -> None:
+    sound = dataclasses.replace(handshake.less(), questions=(handshake.SOUND,))
+    assert [option.title for option in sheet.start(sound).row.options] == ["microphone", "sound", "microphone"]
+    assert at(pressed(sound, "n", "2"))[1].scopes == (handshake.audio("playback"),)
+    assert at(pressed(sound, "n", "2", "1"))[1].scopes is None  # both: all of it
+    assert at(pressed(sound, "n", "3"))[1].scopes is None
+    assert at(pressed(sound, "n", "3", "1"))[1].scopes == (handshake.audio("playback"),)
+    assert not at(pressed(sound, "n", "2", "2"))[0]
+    playing = pressed(sound, "n", "2")
+    assert playing.row.standing.risk is model.Risk.LOW and playing.row.choice.span is model.Lifespan.FOREVER
+
+
+def test_what_is_given_fits_the_request() -> None:
+    word = pressed(handshake.less(), "n", "1").word
+    for pressing in (["n", "1", *word], ["n", "e", *"~/Sheets\r", " "], ["n", "2", *word], []):
+        state = pressed(handshake.less(), *pressing, "\r" if pressing else "s", "s")
+        assert state.answers is not None
+        assert prompts.fits(state.request, state.answers, lambda _: model.Risk.NORMAL)
+    forever = [prompts.answer(handshake.HOME, model.Effect.ALLOW, model.Lifespan.FOREVER, handshake.FOLDER.scopes)]
+    only = dataclasses.replace(handshake.less(), questions=(handshake.HOME,))
+    assert prompts.fits(only, forever, lambda _: model.Risk.NORMAL)
+    assert not prompts.fits(only, forever) and not prompts.fits(only, forever, lambda _: model.Risk.CRITICAL)
+    none = [prompts.answer(handshake.HOME, model.Effect.ALLOW, model.Lifespan.ONCE, ())]
+    assert not prompts.fits(only, none)
 
 
 def test_an_app_that_asks_for_nothing_is_started_by_s_alone() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker import prompts
-from broker.ui import scripted, sheet, wording
+from broker.ui import less, scripted, sheet, wording
 from intents import model
 from tests import handshake
 
@@ -38,6 +38,7 @@ UPDATE = handshake.request(
 UNSIGNED = handshake.request(trust=model.Trust.UNSIGNED, fingerprint="", lifespans=(model.Lifespan.ONCE,))
 PINNED = handshake.request(trust=model.Trust.PINNED)
 REQUESTS = {"first": handshake.request(), "update": UPDATE, "unsigned": UNSIGNED, "pinned": PINNED}
+REQUESTS["less"] = handshake.less()
 
 
 def text(lines: tuple[wording.Line, ...]) -> str:
@@ -52,6 +53,12 @@ def whole(request: prompts.Request, page: wording.Page) -> tuple[wording.Line, .
     for index, question in enumerate(request.questions):
         lines += wording.details(request, question, page) + wording.numbered(request, index, page)
         lines += wording.critical(question, "kestrel", page)
+    for row in sheet.start(request).rows:
+        if row.options:
+            lines += less.options(row.question, row.options, row.taken, 1, page)
+            lines += less.keys(row.choice, page, elsewhere=True) + less.typing(page)
+            lines += less.listed(row.question, row.options, page) + less.asked(row.question, page, elsewhere=True)
+            lines += wording.body(prompts.narrowed(row.question, row.options[:1]), page)
     for said in (answers, None):
         lines += wording.summary(request, said, page)
     return lines + wording.keys(page) + wording.offer(("no", "once", "later"), page)
@@ -145,6 +152,18 @@ def test_the_summary_is_one_to_three_lines(name: str) -> None:
     for page in PAGES.values():
         for answers in (mixed, None):
             assert len(wording.summary(request, answers, page)) in (1, 2, 3)
+
+
+def test_the_summary_says_what_was_given() -> None:
+    state = sheet.start(handshake.less())
+    for key in ("n", "e", *"~/Sheets\r", " ", "\r", "s"):
+        state = sheet.press(state, key, sheet.Seen(row=True, all=True), str)
+    lines = text(wording.summary(state.request, state.answers, dataclasses.replace(WIDE, margin=""), state.given))
+    assert lines.splitlines() == [
+        "allowed: ~/Sheets (always; Less than asked: It can read everything in ~/Sheets)",
+        "denied: microphone (always), whole network (always)",
+        "change it: intent-ctl show org.example.Calculator",
+    ]
 
 
 def test_a_recorded_script_answers_the_same_requests_again() -> None:

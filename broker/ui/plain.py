@@ -3,6 +3,7 @@
 No cursor motion and no box drawing; an answer is a whole word and Enter.
 """
 
+import dataclasses
 import os
 import signal
 import termios
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from broker import prompts
-from broker.ui import keys, sheet, tty, wording
+from broker.ui import choices, keys, less, sheet, tty, wording
 from intents import model
 
 _NARROWEST = 20
@@ -57,42 +58,73 @@ class Plain:
         if not request.questions and not self._started(terminal, page):
             _tell(terminal, wording.summary(request, None, page))
             return None
-        answers: list[prompts.Answer] = []
+        answered: list[choices.Row] = []
         for index in range(len(request.questions)):
-            given = self._question(request, index, terminal, page)
-            if given is None:
+            row = self._question(request, index, terminal, page)
+            if row is None:
                 _tell(terminal, wording.summary(request, None, page))
                 return None
-            answers.append(given)
-        _tell(terminal, wording.summary(request, answers, page))
-        return tuple(answers)
+            answered.append(row)
+        answers = tuple(map(choices.answer, answered))
+        given = {row.question.intent_id: row.given for row in answered}
+        notes = wording.together(request, page, given) if any(given.values()) else ()
+        _tell(terminal, (*notes, *wording.summary(request, answers, page, given)))
+        return answers
 
     def _started(self, terminal: int, page: wording.Page) -> bool:
         """Whether an app that asks for nothing is to be started."""
         while True:
             _tell(terminal, wording.offer(("start", "later"), page))
-            if (word := self._line(terminal)) in ("start", "later"):
+            if (word := self._line(terminal).lower()) in ("start", "later"):
                 return word == "start"
 
     def _question(
         self, request: prompts.Request, index: int, terminal: int, page: wording.Page
-    ) -> prompts.Answer | None:
-        """The answer to one question, asked until it is one; None for later."""
-        question = request.questions[index]
-        words = _words(request, question)
-        offer = wording.offer((*words, "help", "later"), page)
-        _tell(terminal, (*wording.numbered(request, index, page), *wording.body(question, page), *offer))
+    ) -> choices.Row | None:
+        """The row that answers one question, asked until it does; None for later."""
+        row = choices.first(request)[index]
+        _tell(terminal, wording.numbered(request, index, page))
+        said = False
         while True:
-            word = self._line(terminal)
+            words = _words(request, row)
+            extra = ("less",) if row.options or choices.names_places(request, row) else ()
+            offer = wording.offer((*words, *extra, "help", "later"), page)
+            _tell(terminal, (*(() if said else wording.body(row.standing, page)), *offer))
+            said = True
+            word = self._line(terminal).lower()
             if word == "later":
                 return None
             if word == "help":
-                _tell(terminal, (*wording.details(request, question, page), *offer))
-            elif word in words and self._meant(question, words[word], terminal, page):
+                _tell(terminal, wording.details(request, row.question, page))
+            elif word in extra:
+                row, said = self._less(request, row, terminal, page), False
+            elif word in words and self._meant(row.standing, words[word], terminal, page):
                 effect, span = words[word]
-                return prompts.answer(question, effect, span)
+                return dataclasses.replace(row, ticked=effect is model.Effect.ALLOW, allow=span, deny=span)
             else:
-                _tell(terminal, (*wording.say("That is no answer yet.", page), *offer))
+                _tell(terminal, wording.say("That is no answer yet.", page))
+
+    def _less(self, request: prompts.Request, row: choices.Row, terminal: int, page: wording.Page) -> choices.Row:
+        """The row with what the user would rather give; nothing is answered by it."""
+        elsewhere = request.elsewhere if choices.names_places(request, row) else None
+        while True:
+            _tell(terminal, less.listed(row.question, row.options, page))
+            _tell(terminal, less.asked(row.question, page, elsewhere=elsewhere is not None))
+            line = self._line(terminal)
+            numbers = line.replace(",", " ").split()
+            if line.lower() == "back":
+                return row
+            if numbers and all(word in map(str, range(1, len(row.options) + 1)) for word in numbers):
+                taken = [row.options[int(word) - 1] for word in numbers]
+                return dataclasses.replace(row, given=choices.only(row, taken))
+            if elsewhere is None or not line:
+                _tell(terminal, wording.say("That is not on the list.", page))
+                continue
+            found = elsewhere(row.question.intent_id, line)
+            if isinstance(found, str):
+                _tell(terminal, wording.say(found, page))
+            else:
+                row = choices.with_places(row, found)
 
     def _meant(
         self,
@@ -106,10 +138,10 @@ class Plain:
             return True
         word = self._pick(sheet.WORDS)
         _tell(terminal, wording.critical(question, word, page))
-        return self._line(terminal) == word
+        return self._line(terminal).lower() == word
 
     def _line(self, terminal: int) -> str:
-        """One typed line, lower case; "" for one that came with more behind it, as a paste does. Raises _Closed."""
+        """One typed line; "" for one that came with more behind it, as a paste does. Raises _Closed."""
         self._wait(terminal)
         tty.write(terminal, "> ")
         data = os.read(terminal, 4096)
@@ -117,7 +149,7 @@ class Plain:
             raise _Closed
         if not data.endswith(b"\n") or tty.readable(terminal, keys.ALONE):
             return ""
-        return data.decode("utf-8", "replace").strip().lower()
+        return data.decode("utf-8", "replace").strip()
 
     def _wait(self, terminal: int) -> None:
         """Let the text stand, and what was typed ahead go by, unseen; then lines are read again, and echoed."""
@@ -136,10 +168,9 @@ class Plain:
         termios.tcsetattr(terminal, termios.TCSAFLUSH, modes)
 
 
-def _words(
-    request: prompts.Request, question: prompts.Question
-) -> dict[str, tuple[model.Effect, model.Lifespan]]:
-    words = {"no": (model.Effect.DENY, prompts.default_span(request, question, model.Effect.DENY))}
+def _words(request: prompts.Request, row: choices.Row) -> dict[str, tuple[model.Effect, model.Lifespan]]:
+    question = row.standing
+    words = {"no": (model.Effect.DENY, row.deny)}
     if question.risk is not model.Risk.FORBIDDEN:
         offered = prompts.spans(request, question, model.Effect.ALLOW)
         words |= {word: (model.Effect.ALLOW, span) for word, span in _WORDS.items() if span in offered}

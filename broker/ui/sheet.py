@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from broker import prompts
-from broker.ui import keys, wording
-from intents import model
+from broker.ui import choices, keys
+from intents import model, text
 
 # Short, unlike one another and unlike any key sequence of the sheet.
 WORDS = (
@@ -23,24 +23,9 @@ class View(Enum):
 
     LIST = auto()
     DETAILS = auto()
+    LESS = auto()
+    PLACE = auto()
     WORD = auto()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One question and what its answer would be; the lifespans of allowing and of denying are remembered apart."""
-
-    question: prompts.Question
-    ticked: bool
-    allow: model.Lifespan
-    deny: model.Lifespan
-
-    @property
-    def choice(self) -> wording.Choice:
-        """The answer as it stands."""
-        if self.ticked:
-            return wording.Choice(effect=model.Effect.ALLOW, span=self.allow)
-        return wording.Choice(effect=model.Effect.DENY, span=self.deny)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,36 +38,59 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """The sheet at one moment. ``done`` with ``answers``, or with None when there was no answer."""
+    """The sheet at one moment. ``done`` with ``answers``, or with None when there was no answer.
+
+    option: the cursor among what can be given, 0 for nothing; pending: what the typed word
+    would allow; back: where it leads.
+    """
 
     request: prompts.Request
-    rows: tuple[Row, ...]
+    rows: tuple[choices.Row, ...]
     cursor: int = 0
     view: View = View.LIST
+    option: int = 0
     word: str = ""
     typed: str = ""
+    pending: tuple[prompts.Narrowing, ...] | None = None
+    back: View = View.LIST
     notice: str = ""
     done: bool = False
     answers: tuple[prompts.Answer, ...] | None = None
 
     @property
-    def row(self) -> Row:
+    def row(self) -> choices.Row:
         """The row under the cursor."""
         return self.rows[self.cursor]
 
+    @property
+    def given(self) -> dict[str, tuple[prompts.Narrowing, ...] | None]:
+        """What would be given instead of the whole, by intent id."""
+        return {row.question.intent_id: row.given for row in self.rows}
+
+    @property
+    def names_places(self) -> bool:
+        """Whether another place than the one that is asked for can be named in the row under the cursor."""
+        return choices.names_places(self.request, self.row)
+
+    @property
+    def writes(self) -> bool:
+        """Whether keys are letters of what is being typed."""
+        return self.view in (View.WORD, View.PLACE)
+
+    @property
+    def at(self) -> int:
+        """The line row under the cursor, of what is on the screen."""
+        return self.option if self.view is View.LESS else self.cursor
+
+    @property
+    def last(self) -> int:
+        """The highest that ``at`` can be."""
+        return len(self.row.options) if self.view is View.LESS else len(self.rows) - 1
+
 
 def start(request: prompts.Request) -> State:
-    """The sheet before any key: only what is of low risk, and has not moved, is ticked."""
-    rows = tuple(
-        Row(
-            question=question,
-            ticked=question.risk is model.Risk.LOW and not question.changed.startswith("moved"),
-            allow=prompts.default_span(request, question, model.Effect.ALLOW),
-            deny=prompts.default_span(request, question, model.Effect.DENY),
-        )
-        for question in request.questions
-    )
-    return State(request=request, rows=rows)
+    """The sheet before any key."""
+    return State(request=request, rows=choices.first(request))
 
 
 def press(state: State, key: str, seen: Seen, pick: Pick) -> State:
@@ -95,8 +103,21 @@ def press(state: State, key: str, seen: Seen, pick: Pick) -> State:
             return _list(state, key, seen, pick)
         case View.DETAILS:
             return replace(state, view=View.LIST) if key in ("?", "\r", "q", " ", keys.ESCAPE) else state
+        case View.LESS:
+            return _less(state, key, seen, pick)
+        case View.PLACE:
+            return _place(state, key)
         case View.WORD:
             return _word(state, key)
+
+
+def move(state: State, step: int) -> State:
+    """The sheet with the cursor so many rows further down, or up; the same where there is none."""
+    if state.view not in (View.LIST, View.LESS) or not 0 <= state.at + step <= state.last:
+        return state
+    if state.view is View.LESS:
+        return replace(state, option=state.option + step)
+    return replace(state, cursor=state.cursor + step)
 
 
 def _list(state: State, key: str, seen: Seen, pick: Pick) -> State:
@@ -109,6 +130,8 @@ def _list(state: State, key: str, seen: Seen, pick: Pick) -> State:
             return _tick(state, seen, pick)
         case "t":
             return _change(state, _next_span(state))
+        case "n":
+            return _open_less(state, seen)
         case "m":
             return _minimum(state) if seen.all else _unread(state)
         case "d":
@@ -126,16 +149,92 @@ def _tick(state: State, seen: Seen, pick: Pick) -> State:
         return _change(state, replace(row, ticked=False))
     if not seen.row:
         return _unread(state)
-    if row.question.risk is model.Risk.FORBIDDEN:
-        return replace(state, notice="No answer can allow this one.")
-    if row.question.risk is model.Risk.CRITICAL:
-        return replace(state, view=View.WORD, word=pick(WORDS), typed="")
-    return _change(state, replace(row, ticked=True))
+    return _allow(state, row.given, pick)
 
 
-def _next_span(state: State) -> Row:
+def _allow(state: State, given: tuple[prompts.Narrowing, ...] | None, pick: Pick) -> State:
+    """Tick the row with this given: at once, or after a typed word if it is critical and more than is ticked."""
+    row = state.row
+    risk = prompts.narrowed(row.question, given).risk
+    if risk is model.Risk.FORBIDDEN:
+        return replace(state, notice=text.said("No answer can allow this one."))
+    if risk is model.Risk.CRITICAL and not (row.ticked and choices.covered(row, given)):
+        return replace(state, view=View.WORD, back=state.view, word=pick(WORDS), typed="", pending=given)
+    return _change(state, _giving(state, given))
+
+
+def _giving(state: State, given: tuple[prompts.Narrowing, ...] | None) -> choices.Row:
+    """The row ticked with this given; a lifespan that nobody chose, or that is not offered for it, is chosen anew."""
+    row, effect = state.row, model.Effect.ALLOW
+    before, after = row.standing.risk, prompts.narrowed(row.question, given).risk
+    usual = prompts.default_span(state.request, row.question, effect, before)
+    span = row.allow
+    if span is usual or span not in prompts.spans(state.request, row.question, effect, after):
+        span = prompts.default_span(state.request, row.question, effect, after)
+    return replace(row, ticked=True, given=given, allow=span)
+
+
+def _open_less(state: State, seen: Seen) -> State:
+    if not seen.row:
+        return _unread(state)
+    row = state.row
+    if not row.options and not state.names_places:
+        return replace(state, notice=text.said("There is no less of this: it is all or nothing."))
+    taken = [number for number, whether in enumerate(row.taken, 1) if whether]
+    return replace(state, view=View.LESS, option=taken[-1] if taken else 0)
+
+
+def _less(state: State, key: str, seen: Seen, pick: Pick) -> State:
+    if key in ("\r", "q", keys.ESCAPE):
+        return replace(state, view=View.LIST)
+    if key == "t":
+        return _change(state, _next_span(state))
+    if key == "e" and state.names_places:
+        return replace(state, view=View.PLACE, typed="")
+    number = state.option if key == " " else int(key) if key in "0123456789" else -1
+    if not 0 <= number <= len(state.row.options):
+        return state
+    if not seen.row:
+        return _unread(state)
+    return _take(replace(state, option=number), number, pick)
+
+
+def _take(state: State, number: int, pick: Pick) -> State:
+    """Give option ``number``, or no longer where several things are given one by one; 0 is nothing, the last all."""
+    row = state.row
+    option = row.options[number - 1] if number else None
+    now = [each for each, taken in zip(row.options[:-1], row.taken, strict=False) if taken]
+    if number == len(row.options):
+        now = [row.options[-1]]
+    elif option in now and len(row.question.open) > 1:
+        now.remove(option)
+    elif option is not None:
+        now = [each for each in now if choices.part(row, each) != choices.part(row, option)] + [option]
+    if not number or not now:
+        return _change(state, replace(row, ticked=False, given=None))
+    return _allow(state, choices.only(row, now), pick)
+
+
+def _place(state: State, key: str) -> State:
+    if key == keys.ESCAPE:
+        return replace(state, view=View.LESS, typed="")
+    if key in ("\x7f", "\b"):
+        return replace(state, typed=state.typed[:-1])
+    if key != "\r":
+        return replace(state, typed=state.typed + key) if len(key) == 1 and key >= " " else state
+    if not state.typed or state.request.elsewhere is None:
+        return state
+    found = state.request.elsewhere(state.row.question.intent_id, state.typed)
+    if isinstance(found, str):
+        return replace(state, notice=found)
+    row = choices.with_places(state.row, found)
+    option = row.options.index(found[0]) + 1
+    return _change(replace(state, view=View.LESS, typed="", option=option), row)
+
+
+def _next_span(state: State) -> choices.Row:
     row, effect = state.row, state.row.choice.effect
-    offered = prompts.spans(state.request, row.question, effect)
+    offered = prompts.spans(state.request, row.question, effect, row.standing.risk)
     span = offered[(offered.index(row.choice.span) + 1) % len(offered)]
     return replace(row, allow=span) if row.ticked else replace(row, deny=span)
 
@@ -143,11 +242,11 @@ def _next_span(state: State) -> Row:
 def _minimum(state: State) -> State:
     """Tick what the app cannot do without, and nothing else; what is critical stays for its own screen."""
     plain = tuple(
-        replace(row, ticked=not row.question.optional and (row.ticked or row.question.risk < model.Risk.CRITICAL))
+        replace(row, ticked=not row.question.optional and (row.ticked or row.standing.risk < model.Risk.CRITICAL))
         for row in state.rows
     )
     left = [row for row in plain if not row.question.optional and not row.ticked]
-    notice = f"Still to be allowed one by one: {left[0].question.title}." if left else ""
+    notice = text.said("Still to be allowed one by one: {title}.", title=left[0].question.title) if left else ""
     return replace(state, rows=plain, notice=notice)
 
 
@@ -155,31 +254,31 @@ def _start(state: State) -> State:
     missing = [row for row in state.rows if not row.question.optional and not row.ticked]
     if missing:
         title = missing[0].question.title
-        return replace(state, notice=f"It does not start without {title}: allow it, d denies all, l decides later.")
+        notice = text.said("It does not start without {title}: allow it, d denies all, l decides later.", title=title)
+        return replace(state, notice=notice)
     return _answered(state)
 
 
 def _answered(state: State) -> State:
-    answers = tuple(prompts.answer(row.question, row.choice.effect, row.choice.span) for row in state.rows)
-    return replace(state, done=True, answers=answers)
+    return replace(state, done=True, answers=tuple(map(choices.answer, state.rows)))
 
 
 def _word(state: State, key: str) -> State:
     if key == keys.ESCAPE:
-        return replace(state, view=View.LIST, typed="")
+        return replace(state, view=state.back, typed="")
     if key in ("\x7f", "\b"):
         return replace(state, typed=state.typed[:-1])
     if not ("a" <= key <= "z") or len(state.typed) >= 2 * len(state.word):
         return state
     typed = state.typed + key
     if typed == state.word:
-        return _change(replace(state, view=View.LIST, typed=""), replace(state.row, ticked=True))
+        return _change(replace(state, view=state.back, typed=""), _giving(state, state.pending))
     return replace(state, typed=typed)
 
 
-def _change(state: State, row: Row) -> State:
+def _change(state: State, row: choices.Row) -> State:
     return replace(state, rows=(*state.rows[: state.cursor], row, *state.rows[state.cursor + 1 :]))
 
 
 def _unread(state: State) -> State:
-    return replace(state, notice="Read on first: j goes down, k up.")
+    return replace(state, notice=text.said("Read on first: j goes down, k up."))

@@ -22,7 +22,8 @@ from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from broker import prompts
-from broker.ui import keys, sheet, tty, wording
+from broker.ui import keys, less, sheet, tty, wording
+from intents import text
 
 _STYLES = {
     wording.Voice.OURS: "",
@@ -58,11 +59,12 @@ class Terminal:
         tty.tidy(terminal)
         with open(terminal, "w", encoding="utf-8", closefd=False) as stream:
             screen = _Screen(request, stream, unicode, self._pick, self._settle)
-            answers = asyncio.run(screen.run(self._environ.get("TERM", "")))
+            ended = asyncio.run(screen.run(self._environ.get("TERM", "")))
         columns, _ = tty.size(terminal)
         page = wording.Page(width=min(columns - 1, wording.WIDEST), margin="", ascii=not unicode)
-        tty.write(terminal, "".join(f"{line.text}\n" for line in wording.summary(request, answers, page)))
-        return answers
+        said = wording.summary(request, ended.answers, page, ended.given)
+        tty.write(terminal, "".join(f"{line.text}\n" for line in said))
+        return ended.answers
 
 
 class _Screen:
@@ -84,10 +86,10 @@ class _Screen:
         self._top = 0
         self._flowed: tuple[sheet.State | None, tuple[int, int], tuple[wording.Line, ...]] = (None, self._size, ())
         self._shown: tuple[wording.Line, ...] = ()
-        self._seen: set[wording.Line] = set()
+        self._seen: set[tuple[sheet.View, wording.Line]] = set()
 
-    async def run(self, term: str) -> tuple[prompts.Answer, ...] | None:
-        """Draw, and wait for the end. Raises EOFError or OSError when the terminal goes away."""
+    async def run(self, term: str) -> sheet.State:
+        """Draw and wait; the state it ended in. Raises EOFError or OSError when the terminal goes away."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._failed)
         source = _Input(self._stream, self._arrived)
@@ -104,7 +106,7 @@ class _Screen:
                 output=sink,
             )
             await self._app.run_async(pre_run=self._listen, handle_sigint=False, set_exception_handler=False)
-        return self._state.answers
+        return self._state
 
     def _listen(self) -> None:
         for number in tty.closing():
@@ -137,7 +139,7 @@ class _Screen:
     def _press(self, key: str) -> None:
         if self._state.done:
             return
-        if self._state.view is not sheet.View.WORD:
+        if not self._state.writes:
             key = {"j": "down", "k": "up"}.get(key, key)
         if key in keys.MOVES.values():
             if self._moved:  # a page that nobody could see yet is not left
@@ -155,8 +157,10 @@ class _Screen:
         self._app.invalidate()
 
     def _read(self) -> sheet.Seen:
-        unread = [line for line in _lasting(self._lines()) if line not in self._seen]
-        return sheet.Seen(row=all(line.row != self._state.cursor for line in unread), all=not unread)
+        view = self._state.view
+        unread = [line for line in _lasting(self._lines()) if (view, line) not in self._seen]
+        row = not unread if view is sheet.View.LESS else all(line.row != self._state.cursor for line in unread)
+        return sheet.Seen(row=row, all=not unread)
 
     def _move(self, key: str) -> None:
         """A page inside what is too long for the screen, then row by row, so that ``j`` alone gets everywhere."""
@@ -170,10 +174,10 @@ class _Screen:
                 self._scroll(min(self._top + height, last - height + 1))
             case "up" if first < self._top:
                 self._scroll(max(self._top - height, first))
-            case _ if self._state.view is sheet.View.LIST:
-                step = self._state.cursor + (1 if key == "down" else -1)
-                if step in range(len(self._state.rows)):
-                    self._state = dataclasses.replace(self._state, cursor=step)
+            case _:
+                moved = sheet.move(self._state, 1 if key == "down" else -1)
+                if moved is not self._state:
+                    self._state = moved
                     self._show_cursor()
 
     def _scroll(self, top: int) -> None:
@@ -181,18 +185,19 @@ class _Screen:
 
     def _show_cursor(self) -> None:
         """Bring the row under the cursor onto the screen, its heading before all else."""
-        if own := self._own():  # nothing but the list has rows
+        if own := self._own():
             self._scroll(min(max(self._top, own[-1] - self._height() + 1), own[0]))
 
     def _own(self) -> list[int]:
-        return [index for index, line in enumerate(self._lines()) if line.row == self._state.cursor]
+        return [index for index, line in enumerate(self._lines()) if line.row == self._state.at]
 
     def _block(self) -> tuple[int, int]:
         """First and last line to read at the cursor: the head goes with the first row, the end with the last."""
         own, last = self._own(), len(self._lines()) - 1
         if not own:
             return 0, last
-        return own[0] if self._state.cursor else 0, own[-1] if self._state.cursor < len(self._state.rows) - 1 else last
+        at = self._state.at
+        return own[0] if at else 0, own[-1] if at < self._state.last else last
 
     # Drawing
 
@@ -224,24 +229,39 @@ class _Screen:
                 return wording.sheet(state.request, [row.choice for row in state.rows], state.cursor, page)
             case sheet.View.DETAILS:
                 return wording.details(state.request, state.row.question, page)
+            case sheet.View.LESS | sheet.View.PLACE:
+                row = state.row
+                return less.options(row.question, row.options, row.taken, state.option, page)
             case sheet.View.WORD:
-                return wording.critical(state.row.question, state.word, page)
+                return wording.critical(prompts.narrowed(state.row.question, state.pending), state.word, page)
 
     def _footer(self) -> tuple[wording.Line, ...]:
-        state, page = self._state, self._page()
-        status = state.notice
+        page, ways = self._page(), self._ways()
+        status: str = self._state.notice
         if not self._keyboard.live(self._loop.time()):
-            status = "Keys count in a moment."
-        elif not status and not self._read().all and state.view is sheet.View.LIST:
-            status = "There is more to read: j goes down, k up."
+            status = text.said("Keys count in a moment.")
         said = wording.say(status, page, wording.Voice.WARNING) if status else ()
+        if not status and self._state.view in (sheet.View.LIST, sheet.View.LESS):
+            more = wording.say(text.said("There is more to read: j goes down, k up."), page, wording.Voice.WARNING)
+            shown = self._lines()[self._top : self._top + self._size[1] - len(more) - len(ways)]
+            unread = [line for line in _lasting(self._lines()) if (self._state.view, line) not in self._seen]
+            said = more if set(unread) - set(shown) else ()
+        return (*said, *ways)
+
+    def _ways(self) -> tuple[wording.Line, ...]:
+        """What can be pressed or typed."""
+        state, page = self._state, self._page()
         match state.view:
             case sheet.View.LIST:
-                return (*said, *wording.keys(page))
+                return wording.keys(page)
             case sheet.View.DETAILS:
-                return (*said, *wording.say("Enter goes back.", page))
+                return wording.say(text.said("Enter goes back."), page)
+            case sheet.View.LESS:
+                return less.keys(state.row.choice, page, elsewhere=state.names_places)
+            case sheet.View.PLACE:
+                return (*less.typing(page), *wording.say(f"> {state.typed}", page))
             case sheet.View.WORD:
-                return (*said, *wording.say("Esc leaves it denied.", page), *wording.say(f"> {state.typed}", page))
+                return (*wording.say(text.said("Esc leaves it denied."), page), *wording.say(f"> {state.typed}", page))
 
     def _height(self) -> int:
         return max(_FEW_ROWS, self._size[1] - len(self._footer()))
@@ -259,8 +279,7 @@ class _Screen:
     def _drawn(self, _: object) -> None:
         """What is on the screen now has been shown; the first time, what was typed before it is thrown away."""
         self._moved = False
-        if self._state.view is sheet.View.LIST:
-            self._seen.update(_lasting(self._shown))
+        self._seen.update((self._state.view, line) for line in _lasting(self._shown))
         if not self._painted:
             self._painted = True
             tty.discard(self._stream.fileno())

@@ -7,7 +7,7 @@ than its page.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,10 +56,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What an answer to one question would be if it were given now."""
+    """What an answer to one question would be if it were given now; ``given`` as ``prompts.narrowed`` takes it."""
 
     effect: model.Effect
     span: model.Lifespan
+    given: tuple[prompts.Narrowing, ...] | None = None
 
 
 def clean(words: str) -> str:
@@ -114,38 +115,38 @@ def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     """Who asks, who vouches for it, and what is settled already."""
     verb = "asks for something new" if request.update else "asks what it may do"
     verb = verb if request.questions else "asks for nothing but to be started"
-    lines = _flow(page, Voice.CHOICE, f"{request.app_id} {verb}")
+    lines = flow(page, Voice.CHOICE, f"{request.app_id} {verb}")
     name, version = quote(request.name, NAME_CELLS), quote(request.version, NAME_CELLS)
-    lines += _flow(page, Voice.CLAIM, f"app says its name is {name}, version {version}", "", "  ")
+    lines += flow(page, Voice.CLAIM, f"app says its name is {name}, version {version}", "", "  ")
     if text.mixed(request.name):
-        lines += _flow(page, Voice.WARNING, "Its letters come from different scripts: it may imitate another name.")
+        lines += flow(page, Voice.WARNING, "Its letters come from different scripts: it may imitate another name.")
     loud = request.trust in (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
-    lines += _flow(page, Voice.WARNING if loud else Voice.OURS, _publisher(request))
+    lines += flow(page, Voice.WARNING if loud else Voice.OURS, _publisher(request))
     if request.as_root:
-        lines += _flow(page, Voice.WARNING, "You are root: what you allow, it does as root.")
+        lines += flow(page, Voice.WARNING, "You are root: what you allow, it does as root.")
     if request.files:
         may = "read" if request.files == "read" else "read and change"
-        lines += _flow(page, Voice.OURS, f"Files that you name when you start it, it may {may} each time.")
+        lines += flow(page, Voice.OURS, f"Files that you name when you start it, it may {may} each time.")
     if request.granted_before:
-        lines += _flow(page, Voice.OURS, f"Allowed before, and kept: {', '.join(request.granted_before)}.")
+        lines += flow(page, Voice.OURS, f"Allowed before, and kept: {', '.join(request.granted_before)}.")
     if request.withdrawn:
-        lines += _flow(page, Voice.OURS, f"No longer asked for: {', '.join(request.withdrawn)}.")
+        lines += flow(page, Voice.OURS, f"No longer asked for: {', '.join(request.withdrawn)}.")
     return tuple(lines)
 
 
 def body(question: prompts.Question, page: Page, *, indent: str = "", row: int = -1) -> tuple[Line, ...]:
     """What one question is about: our sentence first, then the app's claims."""
-    lines = _flow(page, Voice.OURS, question.allows, indent, row=row)
+    lines = flow(page, Voice.OURS, question.allows, indent, row=row)
     for note in question.notes:
-        lines += _flow(page, Voice.OURS, note, indent, row=row)
+        lines += flow(page, Voice.OURS, note, indent, row=row)
     if change := _change(question):
-        lines += _flow(page, Voice.WARNING, change, indent, row=row)
+        lines += flow(page, Voice.WARNING, change, indent, row=row)
     if question.reason:
-        lines += _flow(page, Voice.CLAIM, f"app says {quote(question.reason)}", indent, "  ", row=row)
+        lines += flow(page, Voice.CLAIM, f"app says {quote(question.reason)}", indent, "  ", row=row)
     if question.if_denied:
-        lines += _flow(page, Voice.CLAIM, f"if denied, app says {quote(question.if_denied)}", indent, "  ", row=row)
+        lines += flow(page, Voice.CLAIM, f"if denied, app says {quote(question.if_denied)}", indent, "  ", row=row)
     if not question.optional:
-        lines += _flow(page, Voice.OURS, "If denied, the app does not start.", indent, row=row)
+        lines += flow(page, Voice.OURS, "If denied, the app does not start.", indent, row=row)
     return tuple(lines)
 
 
@@ -155,85 +156,113 @@ def sheet(
     """The whole handshake on one page; ``choices`` stand beside their questions, ``cursor`` is the index of one."""
     blank = Line(text=page.margin.rstrip(), voice=Voice.OURS)
     lines = [*head(request, page), blank]
-    for index, (question, choice) in enumerate(zip(request.questions, choices, strict=True)):
+    given = {question.intent_id: choice.given for question, choice in zip(request.questions, choices, strict=True)}
+    for index, (asked, choice) in enumerate(zip(request.questions, choices, strict=True)):
+        question = prompts.narrowed(asked, choice.given)
         lines += _heading(question, choice, index == cursor, page, index)
         lines += body(question, page, indent=" " * 6, row=index)
-    lines += [blank] if request.together else []
-    return (*lines, *together(request, page))
+    notes = together(request, page, given)
+    return (*lines, *([blank] if notes else []), *notes)
 
 
-def together(request: prompts.Request, page: Page) -> tuple[Line, ...]:
-    """What the intents could do in combination."""
-    return tuple(line for note in request.together for line in _flow(page, Voice.WARNING, f"!! {note}"))
+def together(
+    request: prompts.Request, page: Page, given: Mapping[str, Sequence[prompts.Narrowing] | None] | None = None
+) -> tuple[Line, ...]:
+    """What the intents could do in combination, where some give less as ``prompts.together`` takes it."""
+    notes = prompts.together(request, given or {})
+    return tuple(line for note in notes for line in flow(page, Voice.WARNING, f"!! {note}"))
 
 
 def details(request: prompts.Request, question: prompts.Question, page: Page) -> tuple[Line, ...]:
     """Everything known about one question."""
-    lines = _flow(page, Voice.CHOICE, f"{_weight(question)}: {question.title}")
+    lines = flow(page, Voice.CHOICE, f"{_weight(question)}: {question.title}")
     lines += body(question, page)
     if question.parts:
-        lines += _flow(page, Voice.OURS, "One by one, it could:")
+        lines += flow(page, Voice.OURS, "One by one, it could:")
         for part in question.parts:
-            lines += _flow(page, Voice.OURS, f"- {part}", "", "  ")
+            lines += flow(page, Voice.OURS, f"- {part}", "", "  ")
     if question.risk is model.Risk.CRITICAL:
-        lines += _flow(page, Voice.OURS, "To allow it you type a word. Always is not offered here.")
-    lines += _flow(page, Voice.OURS, f"Intent {question.intent_id}, kind {question.kind}. Later, to change your mind:")
-    lines += _flow(page, Voice.OURS, f"intent-ctl grant {request.app_id} {question.intent_id}", "  ", "  ")
-    lines += _flow(page, Voice.OURS, f"intent-ctl revoke {request.app_id} {question.intent_id}", "  ", "  ")
+        lines += flow(page, Voice.OURS, "To allow it you type a word. Always is not offered here.")
+    lines += flow(page, Voice.OURS, f"Intent {question.intent_id}, kind {question.kind}. Later, to change your mind:")
+    lines += flow(page, Voice.OURS, f"intent-ctl grant {request.app_id} {question.intent_id}", "  ", "  ")
+    lines += flow(page, Voice.OURS, f"intent-ctl revoke {request.app_id} {question.intent_id}", "  ", "  ")
     return tuple(lines)
 
 
 def critical(question: prompts.Question, word: str, page: Page) -> tuple[Line, ...]:
     """The screen of one critical question, with the word that has to be typed."""
-    lines = _flow(page, Voice.WARNING, f"STOP  {_weight(question)}: {question.title}")
+    lines = flow(page, Voice.WARNING, f"STOP  {_weight(question)}: {question.title}")
     lines += body(question, page)
-    lines += _flow(page, Voice.WARNING, f"To allow it, type the word  {word}  by hand. Nothing else allows it.")
+    lines += flow(page, Voice.WARNING, f"To allow it, type the word  {word}  by hand. Nothing else allows it.")
     return tuple(lines)
 
 
 def summary(
-    request: prompts.Request, answers: Sequence[prompts.Answer] | None, page: Page
+    request: prompts.Request,
+    answers: Sequence[prompts.Answer] | None,
+    page: Page,
+    given: Mapping[str, Sequence[prompts.Narrowing] | None] | None = None,
 ) -> tuple[Line, ...]:
-    """What stays in the scrollback: one to three lines."""
+    """What stays in the scrollback: one to three lines. given: what was given instead of the whole, by intent id."""
     if answers is None:
-        words = f"{request.app_id}: nothing was decided, nothing is stored."
-        return tuple(_flow(page, Voice.OURS, words)[:3])
+        words = text.said("{app}: nothing was decided, nothing is stored.", app=request.app_id)
+        return tuple(flow(page, Voice.OURS, words)[:3])
     lines = []
     effects = {answer.effect for answer in answers}
     for effect in sorted(effects):
-        chosen = {answer.intent_id: answer.span for answer in answers if answer.effect is effect}
-        told = [question for question in request.questions if question.intent_id in chosen]
-        named = ", ".join(f"{question.title} ({_SPANS[chosen[question.intent_id]]})" for question in told)
-        verb = "allowed" if effect is model.Effect.ALLOW else "denied"
-        full = _flow(page, Voice.OURS, f"{verb}: {named}")
-        short = _flow(page, Voice.OURS, f"{verb}: {len(told)} of {len(request.questions)}")
+        chosen = [answer for answer in answers if answer.effect is effect]
+        asked = {question.intent_id: question for question in request.questions}
+        told = [_told(asked[answer.intent_id], answer, (given or {}).get(answer.intent_id)) for answer in chosen]
+        names = {
+            "what": ", ".join(told),
+            "some": text.said("{count} of {all}", count=len(told), all=len(request.questions)),
+        }
+        less = sum(answer.scopes is not None for answer in chosen)
+        if less:
+            names["some"] = text.said("{some}, less than asked: {less}", some=names["some"], less=less)
+        said = "allowed: {what}" if effect is model.Effect.ALLOW else "denied: {what}"
+        full = flow(page, Voice.OURS, text.said(said, what=names["what"]))
+        short = flow(page, Voice.OURS, text.said(said, what=names["some"]))
         lines += full if len(full) <= 3 - len(effects) else short[:1]
-    change = _flow(page, Voice.OURS, f"change it: intent-ctl show {request.app_id}")
-    return (*lines, *(change if len(change) == 1 else _flow(page, Voice.OURS, "change it: intent-ctl show APP")))
+    change = flow(page, Voice.OURS, text.said("change it: {command}", command=f"intent-ctl show {request.app_id}"))
+    whose = flow(page, Voice.OURS, text.said("change it: {command}", command="intent-ctl show APP"))
+    return (*lines, *(change if len(change) == 1 else whose))
+
+
+def _told(
+    question: prompts.Question, answer: prompts.Answer, given: Sequence[prompts.Narrowing] | None
+) -> text.Said:
+    """One answer as the summary says it: what is less than was asked for with our sentence of it."""
+    span = _SPANS[answer.span]
+    if answer.scopes is None:
+        return text.said("{title} ({span})", title=question.title, span=span)
+    known = given or [each for each in question.narrower if each.scopes[0] in answer.scopes]
+    stands = prompts.narrowed(question, known)
+    return text.said("{title} ({span}; {less})", title=stands.title, span=span, less=stands.allows.rstrip("."))
 
 
 def keys(page: Page) -> tuple[Line, ...]:
     """What the keys of the sheet do."""
     answers = "d deny all   l decide later   s START with what is ticked"
-    first = _flow(page, Voice.OURS, "space tick   t how long   ? details   m only required")
-    return (*first, *_flow(page, Voice.OURS, answers))
+    first = flow(page, Voice.OURS, "space tick   n less   t how long   ? details   m only required")
+    return (*first, *flow(page, Voice.OURS, answers))
 
 
 def numbered(request: prompts.Request, index: int, page: Page) -> tuple[Line, ...]:
     """The heading of one question where they come one after the other."""
     question = request.questions[index]
     count = f"Question {index + 1} of {len(request.questions)}"
-    return tuple(_flow(page, Voice.CHOICE, f"{count}, {_weight(question)}: {question.title}"))
+    return tuple(flow(page, Voice.CHOICE, f"{count}, {_weight(question)}: {question.title}"))
 
 
 def offer(words: Sequence[str], page: Page) -> tuple[Line, ...]:
     """The words that answer a question in lines of text."""
-    return tuple(_flow(page, Voice.OURS, f"Type {', '.join(words[:-1])} or {words[-1]}, then Enter."))
+    return tuple(flow(page, Voice.OURS, f"Type {', '.join(words[:-1])} or {words[-1]}, then Enter."))
 
 
 def say(words: str, page: Page, voice: Voice = Voice.OURS) -> tuple[Line, ...]:
     """One sentence of a front-end's own, wrapped and cleaned like the rest."""
-    return tuple(_flow(page, voice, words))
+    return tuple(flow(page, voice, words))
 
 
 def _publisher(request: prompts.Request) -> str:
@@ -261,16 +290,23 @@ def _change(question: prompts.Question) -> str:
 def _heading(question: prompts.Question, choice: Choice, current: bool, page: Page, row: int) -> list[Line]:
     allowed = choice.effect is model.Effect.ALLOW
     mark = f"{'>' if current else ' '} [{'x' if allowed else ' '}] "
-    verdict = f"{'ALLOW' if allowed else 'deny'} {_SPANS[choice.span]}"
     # The title may hold a path of the app's choosing: last, it cannot pass for one of the columns.
-    aligned = _pad(verdict, 20) + _pad(_risk(question.risk), 15) + _pad(_need(question), 10) + question.title
-    whole = _flow(page, Voice.CHOICE, aligned, mark, " " * 6, row=row)
+    columns = ((verdict(choice), 20), (risk_words(question.risk), 15), (_need(question), 10))
+    aligned = "".join(_pad(words, width) for words, width in columns) + question.title
+    whole = flow(page, Voice.CHOICE, aligned, mark, " " * 6, row=row)
     if len(whole) == 1:
         return whole
-    return _flow(page, Voice.CHOICE, f"{verdict}, {_weight(question)}: {question.title}", mark, " " * 6, row=row)
+    return flow(page, Voice.CHOICE, f"{verdict(choice)}, {_weight(question)}: {question.title}", mark, " " * 6, row=row)
 
 
-def _risk(risk: model.Risk) -> str:
+def verdict(choice: Choice) -> text.Said:
+    """The answer that a choice would be, in two words."""
+    words = "ALLOW {span}" if choice.effect is model.Effect.ALLOW else "deny {span}"
+    return text.said(words, span=_SPANS[choice.span])
+
+
+def risk_words(risk: model.Risk) -> str:
+    """The risk as it stands on every page."""
     # Loud ones in upper case: nothing depends on colour.
     return f"{risk.word.upper() if risk >= model.Risk.HIGH else risk.word} risk"
 
@@ -280,7 +316,7 @@ def _need(question: prompts.Question) -> str:
 
 
 def _weight(question: prompts.Question) -> str:
-    return f"{_risk(question.risk)}, {_need(question)}"
+    return f"{risk_words(question.risk)}, {_need(question)}"
 
 
 def _pad(words: str, width: int) -> str:
@@ -288,7 +324,7 @@ def _pad(words: str, width: int) -> str:
     return shown + " " * max(2, width - cells(shown))
 
 
-def _flow(
+def flow(
     page: Page, voice: Voice, words: str, lead: str = "", hang: str | None = None, *, row: int = -1
 ) -> list[Line]:
     """``words`` on the page; ``hang`` indents the lines after the first, on top of a ``lead`` of blanks."""

@@ -19,8 +19,10 @@ from collections.abc import Sequence
 
 import pyte
 
+from broker import prompts
 from broker.ui import choose, keys, plain
 from broker.ui import terminal as full_screen
+from intents import kinds
 from tests import handshake
 from tests.real import terminal
 
@@ -124,11 +126,20 @@ class Asked(terminal.Terminal):
         self.resize(rows, columns)
 
     def answers(self) -> dict[str, str] | None:
-        """What was answered, as {id: "effect span"}; the front-end has to have ended by itself."""
+        """What was answered, as {id: "effect span"} and what is given where that is less than was asked for.
+
+        The front-end has to have ended by itself.
+        """
         status = self.wait()
         found = re.findall(r"ANSWERS (.*?)\r\n", self.shown)
         assert (status, len(found)) in ((0, 1), (NO_ANSWER, 0)), self.shown[-2000:]
         return dict(json.loads(found[0])) if found else None
+
+
+def said(answer: prompts.Answer) -> str:
+    """One answer as ``Asked.answers`` gives it."""
+    given = [json.dumps(kinds.to_data(scope)) for scope in answer.scopes or ()]
+    return " ".join((answer.effect, answer.span, *given))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -150,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     answers = make(os.environ, pick, float(settle)).ask(request)
     if answers is None:
         return NO_ANSWER
-    print("ANSWERS", json.dumps({answer.intent_id: f"{answer.effect} {answer.span}" for answer in answers}))
+    print("ANSWERS", json.dumps({answer.intent_id: said(answer) for answer in answers}))
     return 0
 
 
