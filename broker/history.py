@@ -126,9 +126,15 @@ def begins(event: Event) -> bool:
     return _NTH not in event.body
 
 
-def unanswered(app_id: str, lineage: str) -> Entry:
-    """A question was shown or due and nobody answered it: not a decision."""
-    return Entry(what=What.PENDING, app=app_id, lineage=lineage, body={})
+def unanswered(app_id: str, lineage: str, open: Mapping[str, Sequence[model.Scope]], *, asked: bool) -> Entry:
+    """A question has no answer: not a decision. open: what of each intent; asked: somebody saw it, and closed it."""
+    body = {"asked": asked, "open": {name: [kinds.to_data(scope) for scope in scopes] for name, scopes in open.items()}}
+    return Entry(what=What.PENDING, app=app_id, lineage=lineage, body=body)
+
+
+def asked(event: Event) -> bool:
+    """Whether somebody saw the question that has no answer; earlier versions recorded no other."""
+    return event.body.get("asked") is not False
 
 
 def launched(app_id: str, lineage: str, *, pid: int, at: int) -> Entry:
@@ -198,7 +204,8 @@ class History:
         self.pins: dict[str, model.Pin] = {}
         self._acts: dict[Owner, list[Row]] = {}  # read when asked for: most apps are not
         self._undos: dict[str, list[Undo]] = {}
-        self._pending: dict[Owner, int] = {}
+        self._pending: dict[Owner, list[Row]] = {}  # since the last answer
+        self._waiting: set[Owner] = set()
         self._heads: dict[Owner, tuple[int, str]] = {}
 
     def take(self, row: tuple[object, ...]) -> None:
@@ -216,12 +223,15 @@ class History:
             case What.DECISION | What.FORGET:
                 self._acts.setdefault(owner, []).append(known)
                 self._pending.pop(owner, None)
+                if what == What.FORGET:
+                    self._waiting.discard(owner)
                 self._heads[owner] = seq, digest
             case What.UNDO:
                 self._undos.setdefault(app, []).append((seq, undoes(read_event(known))))
                 self._heads[app, ""] = seq, digest
             case What.PENDING:
-                self._pending[owner] = self._pending.get(owner, 0) + 1
+                self._pending.setdefault(owner, []).append(known)
+                self._waiting.add(owner)
             case What.LAUNCH | What.EXIT:
                 pass
         self.seq, self.tail = seq, digest
@@ -248,9 +258,13 @@ class History:
         """
         return max(self._heads.get((app_id, lineage), (0, NOTHING)), self._heads.get((app_id, ""), (0, NOTHING)))[1]
 
-    def pending(self, app_id: str, lineage: str) -> int:
-        """How many questions of the app went unanswered since the last answer."""
-        return self._pending.get((app_id, lineage), 0)
+    def pending(self, app_id: str, lineage: str) -> tuple[Event, ...]:
+        """Every time that a question of the app went unanswered since its last answer, oldest first."""
+        return tuple(map(read_event, self._pending.get((app_id, lineage), ())))
+
+    def waiting(self) -> tuple[Owner, ...]:
+        """(app id, lineage) of everything that had a question without an answer since it was last forgotten, sorted."""
+        return tuple(sorted(self._waiting))
 
     def _standing(self, app_id: str, lineage: str) -> list[Row]:
         """The decisions that are neither undone nor forgotten, oldest first."""

@@ -128,9 +128,13 @@ class Journal:
         """The hash of the newest event on which the grants of the app depend, or ``-``; a plan carries it."""
         return self._now().head(app_id, lineage)
 
-    def pending(self, app_id: str, lineage: str) -> int:
-        """How many questions of the app went unanswered since its last answer."""
+    def pending(self, app_id: str, lineage: str) -> tuple[history.Event, ...]:
+        """Every time that a question of the app went unanswered since its last answer, oldest first."""
         return self._now().pending(app_id, lineage)
+
+    def waiting(self) -> tuple[tuple[str, str], ...]:
+        """(app id, lineage) of everything that had a question without an answer since it was last forgotten, sorted."""
+        return self._now().waiting()
 
     def events(
         self, app_id: str | None = None, limit: int | None = None, *, after: int = 0

@@ -88,7 +88,10 @@ def words(event: history.Event) -> str:
         case history.What.UNDO:
             return f"undid {', '.join(map(str, history.undoes(event)))}"
         case history.What.PENDING:
-            return "was asked and not answered"
+            opened = body.get("open")
+            what = ", ".join(opened) if isinstance(opened, dict) else ""
+            how = "was asked and not answered" if history.asked(event) else "asks, and nobody was there"
+            return f"{how}: {what}" if what else how
         case history.What.LAUNCH:
             return f"started, pid {body.get('pid')}"
         case history.What.EXIT:

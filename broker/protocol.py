@@ -136,21 +136,21 @@ def read_text(values: Values, key: str) -> str:
     return found
 
 
-def question_gone(question: str) -> errors.DecisionError:
+def question_gone(question: str) -> errors.RefusedError:
     """There is no such question now."""
-    return errors.DecisionError("question-gone", f"nothing is open that is called `{paths.printable(question)}`")
+    return errors.RefusedError("question-gone", f"nothing is open that is called `{paths.printable(question)}`")
 
 
-def question_changed(question: str) -> errors.DecisionError:
+def question_changed(question: str) -> errors.RefusedError:
     """What was shown is not what is asked now."""
     message = f"`{paths.printable(question)}` asks something else now than what was answered"
-    return errors.DecisionError("question-changed", message)
+    return errors.RefusedError("question-changed", message)
 
 
-def not_on_offer(question: str) -> errors.DecisionError:
+def not_on_offer(question: str) -> errors.RefusedError:
     """The answers give more, or otherwise, than was on offer."""
     message = f"`{paths.printable(question)}` has answers that were not on offer"
-    return errors.DecisionError("not-on-offer", message)
+    return errors.RefusedError("not-on-offer", message)
 
 
 def _number(value: object) -> int:

@@ -4,8 +4,9 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 
+from broker import answers, history, journal, launch, plans, programs, prompts, protocol, runs, state
 from broker import app as apps
-from broker import history, journal, launch, plans, programs, prompts, record, runs, state
+from broker.ui import tty
 from intents import bwrap, compiler, decide, errors, facts, model, plan, risk
 
 Say = Callable[[str], None]
@@ -44,26 +45,24 @@ def _ask(
     """Hold the handshake if one is due; the decisions for this launch alone. Others that start the app wait here.
 
     Raises RefusedError ``handshake-abandoned``; then one more unanswered question is on record, and no decision.
+    ``question-gone`` and ``question-changed``: somebody else answered meanwhile, and nothing is recorded.
     """
-    prompter = whom() if _due(app, now) else None
+    prompter = whom() if _asks(app, now) else None
     if prompter is None:
         return ()
-    with _turn(app, say):
-        with journal.Journal.open(app.places) as book:
-            delta = app.delta(book, now)
-        if not _open(delta):  # whoever held the lock before got the answer
+    with _turn(app, say), journal.Journal.open(app.places) as book:
+        asked = answers.handshake(app, book, now, launching=True)
+        if asked is None:  # whoever held the lock before got the answer
             return ()
-        request = prompts.request(delta, app.host, session_available=bool(now.session), root=os.geteuid() == 0)
-        answers = prompter.ask(request)
-        if answers is None:
-            lineage = delta.vetted.lineage
-            record.commit(app.places, app.manifest.app.id, now, [history.unanswered(app.manifest.app.id, lineage)])
-            name = app.manifest.app.name
-            raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
-        if not prompts.fits(request, answers):
-            message = f"{app.manifest.app.name} was not started: its questions have answers that were not on offer"
-            raise errors.RefusedError("handshake-abandoned", message)
-        return _keep(app, now, delta, answers)
+        with tty.closing_when(lambda: _moot(asked, book)):
+            given = prompter.ask(asked.request)
+        if given is not None:
+            return answers.keep(asked, given, source="prompt")
+        if not answers.stands(asked, book):
+            raise protocol.question_gone(asked.question)
+        answers.unanswered(asked)
+        name = app.manifest.app.name
+        raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
 
 
 @contextlib.contextmanager
@@ -80,36 +79,17 @@ def _turn(app: apps.App, say: Say) -> Iterator[None]:
         yield
 
 
-def _due(app: apps.App, now: model.Clock) -> bool:
+def _moot(asked: answers.Handshake, book: journal.Journal) -> bool:
+    """Whether somebody else answered, or nobody can any more: which of the two is found out after the question."""
+    try:
+        return not answers.stands(asked, book)
+    except errors.IntentError:
+        return True
+
+
+def _asks(app: apps.App, now: model.Clock) -> bool:
     with journal.Journal.open(app.places) as book:
-        return _open(app.delta(book, now))
-
-
-def _open(delta: model.Delta) -> bool:
-    return bool(delta.questions) or delta.vetted.trust is model.Trust.FIRST_USE
-
-
-def _keep(
-    app: apps.App, now: model.Clock, delta: model.Delta, answers: tuple[prompts.Answer, ...]
-) -> tuple[model.Decision, ...]:
-    """Record the answers that outlive this launch, and the publisher they were given for; return the others."""
-    given = {answer.intent_id: answer for answer in answers}
-    once: list[model.Decision] = []
-    entries = record.publisher(app, delta.vetted, now)
-    for change in delta.questions:
-        answer = given[change.intent.id]
-        life = decide.life(answer.span, now, seconds=answer.duration_seconds, trust=delta.vetted.trust)
-        made = decide.decisions(
-            change.intent, change.open, answer.effect, life, app.objects, answer.scopes, source="prompt", now=now
-        )
-        # Refusing what is new takes nothing away: what was granted before is said again, after the denial.
-        kept = tuple(reversed(change.held)) if answer.effect is model.Effect.DENY else ()
-        passing = life.span is model.Lifespan.ONCE
-        once += (*made, *kept) if passing else ()
-        stored = made if passing else (*made, *kept)
-        entries += [history.decided(app.manifest.app.id, delta.vetted.lineage, decision) for decision in stored]
-    record.commit(app.places, app.manifest.app.id, now, entries)
-    return tuple(once)
+        return answers.due(app.delta(book, now))
 
 
 def _compile(
@@ -119,6 +99,7 @@ def _compile(
     app_id = app.manifest.app.id
     with state.lock(app.lock("state")), journal.Journal.open(app.places) as book:
         delta = app.delta(book, now, once)
+        _queue(book, delta, now, say)
         if delta.vetted.trust is model.Trust.FIRST_USE:
             raise _unknown_publisher(delta.vetted)
         _raise_serial(app, book, delta.vetted, now)
@@ -137,6 +118,16 @@ def _compile(
     for line in _notices(delta, compiled, app.host):
         say(line)
     return sections
+
+
+def _queue(book: journal.Journal, delta: model.Delta, now: model.Clock, say: Say) -> None:
+    """Leave what is still open for ``intent-ctl pending``; a start that would do without an answer does without it."""
+    try:
+        answers.queue(book, delta, now)
+    except errors.JournalError as error:
+        if error.code != "journal-unwritable":
+            raise
+        say(f"what it asks is not in the queue: {error.message}")
 
 
 def _unknown_publisher(vetted: model.Vetted) -> errors.SignatureError:
@@ -162,18 +153,24 @@ def _refuse_unasked(delta: model.Delta, grant: model.Grant, host: facts.HostFact
     if missing:
         name, wanted = delta.vetted.manifest.app.name, ", ".join(f"`{intent.id}`" for intent in missing)
         message = f"{name} needs {wanted}, and there is no terminal to ask on"
-        raise errors.RefusedError("no-way-to-ask", message, hint=risk.grant_command(delta.vetted, missing, host))
+        hint = f"`{_pending(delta)}`, or `{risk.grant_command(delta.vetted, missing, host)}`"
+        raise errors.RefusedError("no-way-to-ask", message, hint=hint)
 
 
 def _notices(delta: model.Delta, compiled: compiler.Compiled, host: facts.HostFacts) -> list[str]:
     lines = [f"`{name}` is granted but not given: {error.message}" for name, error in compiled.withheld]
     unasked = [change.intent for change in delta.questions]
     if unasked:
-        signed = delta.vetted.trust is not model.Trust.UNSIGNED
-        how = risk.grant_command(delta.vetted, unasked, host) if signed else "start it in a terminal"
+        grant = f"`{_pending(delta)}`, or `{risk.grant_command(delta.vetted, unasked, host)}`"
+        how = grant if delta.vetted.trust is not model.Trust.UNSIGNED else "start it in a terminal"
         names = ", ".join(intent.id for intent in unasked)
-        lines.append(f"{delta.vetted.manifest.app.name} starts without {names}; to allow: {how}")
+        lines.append(f"{delta.vetted.manifest.app.name} starts without {names}; to answer: {how}")
     return lines
+
+
+def _pending(delta: model.Delta) -> str:
+    """The command that shows what is open, and how to answer it."""
+    return f"intent-ctl pending {delta.vetted.manifest.app.id}"
 
 
 def _settings(app: apps.App) -> dict[str, str]:

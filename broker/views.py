@@ -74,8 +74,13 @@ def _rows(at: known.Here, book: journal.Journal, app_id: str) -> list[dict[str, 
             states = {verdict.intent.id: state_of(verdict, change) for verdict, change in verdicts(found.delta)}
         else:
             states = _remembered(known.live(at, book, app_id, lineage))
-        rows.append(_row(at, app_id, lineage, found, states, book.pending(app_id, lineage)))
+        rows.append(_row(at, app_id, lineage, found, states, _unanswered(book, app_id, lineage)))
     return rows
+
+
+def _unanswered(book: journal.Journal, app_id: str, lineage: str) -> int:
+    """How often somebody was asked since the last answer, and gave none."""
+    return sum(map(history.asked, book.pending(app_id, lineage)))
 
 
 def _remembered(live: Sequence[model.Decision]) -> dict[str, str]:
@@ -144,7 +149,7 @@ def show(at: known.Here, name: str) -> known.Report:
         found = known.find(at, book, name, changing=False)
         pin = book.pin(found.app_id)
         unread = book.unreadable(found.app_id, found.lineage)
-        pending = book.pending(found.app_id, found.lineage)
+        pending = _unanswered(book, found.app_id, found.lineage)
     running = [each for each in runs.instances(at.places) if each.app_id == found.app_id]
     intents = [_intent(found, *pair) for pair in verdicts(found.delta)] if found.delta else []
     unused = _unused(found)

@@ -42,12 +42,15 @@ CATALOGUE = {
     },
     "RefusedError": {
         "required-intent-refused": (126, "The app cannot work without an intent that is not granted.", "Grant it, or leave the app."),
-        "no-way-to-ask": (126, "A question is open and there is no terminal to ask it on.", "Use the `intent-ctl grant` command shown."),
+        "no-way-to-ask": (126, "A question is open and there is no terminal to ask it on.", "Answer it: `intent-ctl pending`."),
         "path-covers-reserved": (126, "The place holds the broker's own files.", "Grant a directory below it."),
         "path-refused": (126, "The place is one that no answer can grant.", "Grant a directory of your own."),
         "place-taken": (126, "A directory to keep stands where another intent leads.", "Tell the author of the manifest."),
         "bus-name-activatable": (126, "A call to the app's own name would start it outside the sandbox.", "Refuse the intent."),
         "handshake-abandoned": (126, "The question was closed without an answer.", "Start the app again."),
+        "question-gone": (126, "The question is not open any more: somebody answered it, or it is not asked.", "See `intent-ctl show`."),
+        "question-changed": (126, "What is asked now is not what was shown.", "Look again: `intent-ctl pending`."),
+        "not-on-offer": (126, "An answer gives more than was asked, or otherwise than was offered.", "See `intent-ctl pending`."),
     },
     "HostError": {
         "bwrap-missing": (125, "bubblewrap is not installed.", "Install the package `bubblewrap`."),
@@ -105,9 +108,6 @@ CATALOGUE = {
         "nothing-to-undo": (1, "There is no decision that could be undone.", "See `intent-ctl log`."),
         "undo-superseded": (1, "A newer decision is about the same, and counts.", "Undo the newer one first."),
         "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),
-        "question-gone": (1, "The question is not open any more: somebody answered it, or it is not asked.", "See `intent-ctl show`."),
-        "question-changed": (1, "What is asked now is not what was shown.", "Look again: `intent-ctl pending`."),
-        "not-on-offer": (1, "An answer gives more than was asked, or otherwise than was offered.", "See `intent-ctl pending`."),
     },
     "MessageError": {
         "bad-message": (1, "What arrived is no message of the protocol.", "See docs/protocol.md."),

@@ -56,6 +56,7 @@ LAYERS = {
         "record known removal wire complete",
         "protocol",
         "client",
+        "answers",
         "ui.language",
         "ui.wording ui.keys ui.tty",
         "ui.choices ui.less",

@@ -155,7 +155,7 @@ def test_heads_move_with_what_grants_depend_on(places: state.Places) -> None:
         "serial": history.raised(pin(2)),
         "another lineage": history.decided(APP, LINE_2, decision()),
         "another app": history.pinned(pin(app=OTHER)),
-        "pending": history.unanswered(APP, LINE),
+        "pending": history.unanswered(APP, LINE, {}, asked=True),
         "launch": history.Entry(what=history.What.LAUNCH, app=APP, lineage=LINE, body={"pid": 1}),
         "exit": history.Entry(what=history.What.EXIT, app=APP, lineage=LINE, body={}),
     }
@@ -193,13 +193,14 @@ def test_what_cannot_be_read_takes_what_is_older_with_it(places: state.Places) -
 def test_events_tell_the_story(places: state.Places) -> None:
     with journal.Journal.open(places) as book:
         for number, app in enumerate([APP, OTHER, APP, APP], 1):
-            book.record(at(number), [history.unanswered(app, LINE)])
+            book.record(at(number), [history.unanswered(app, LINE, {"net": [HOST]}, asked=True)])
         assert [event.seq for event in book.events()] == [1, 2, 3, 4]
         assert [event.seq for event in book.events(APP)] == [1, 3, 4]
         assert [event.seq for event in book.events(APP, 2)] == [3, 4]
         assert book.events(limit=0) == ()
         (last,) = book.events(limit=1)
-        assert (last.at, last.what, last.app, last.lineage, last.body) == (4, history.What.PENDING, APP, LINE, {})
+        assert (last.at, last.what, last.app, last.lineage) == (4, history.What.PENDING, APP, LINE)
+        assert last.body == {"asked": True, "open": {"net": [kinds.to_data(HOST)]}}
 
 
 def test_entries_are_recorded_together_or_not_at_all(places: state.Places) -> None:
@@ -264,7 +265,7 @@ def test_a_crowd_begins_and_writes_one_journal(places: state.Places) -> None:
         seqs: list[int] = []
         with journal.Journal.open(places) as book:
             for _ in range(3):
-                seqs += book.record(NOW, [history.unanswered(f"org.example.A{number}", LINE)] * 2)
+                seqs += book.record(NOW, [history.unanswered(f"org.example.A{number}", LINE, {}, asked=True)] * 2)
         return " ".join(map(str, seqs)).encode()
 
     answers = [list(map(int, answer.split())) for answer in scene.crowd(write)]
@@ -297,7 +298,7 @@ def entries(draw: st.DrawFn) -> history.Entry:
         case 1:
             return history.forgotten(app, lineage)
         case 2:
-            return history.unanswered(app, lineage)
+            return history.unanswered(app, lineage, {}, asked=draw(st.booleans()))
         case 3:
             return history.Entry(what=history.What.LAUNCH, app=app, lineage=lineage, body={"pid": 7})
         case 7:
@@ -355,7 +356,8 @@ def compare(book: journal.Journal, told: list[oracle.Event]) -> None:
             since = happened[expected[4] - 1].at
             assert (found.lineage, found.fingerprint, found.serial, found.digest, found.since) == (*expected[:4], since)
         assert [one.seq for one in book.decisions(app, lineage)] == oracle.decided(told, app, lineage)
-        assert book.pending(app, lineage) == oracle.pending(told, app, lineage)
+        assert [event.seq for event in book.pending(app, lineage)] == oracle.pending(told, app, lineage)
+        assert ((app, lineage) in book.waiting()) == oracle.waiting(told, app, lineage)
         newest = oracle.head(told, app, lineage)
         assert book.head(app, lineage) == (book._connection.execute(
             "SELECT hash FROM event WHERE seq = ?", (newest,)

@@ -7,9 +7,10 @@ import select
 import signal
 import sys
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 _TIOCGDEV = 0x80045432  # asm-generic/ioctls.h, the same on x86-64 and arm64
+_LOOK = 1.0  # seconds between two looks whether a question still stands
 _CLOSING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 # Whatever an earlier program left switched on, off: character sets, colours, insert mode, scroll region, reports.
 _TIDY = "\x1b(B\x0f\x1b[0m\x1b[4l\x1b[?7h\x1b7\x1b[r\x1b8" + "".join(
@@ -65,6 +66,27 @@ def borrowed() -> Iterator[int | None]:
 def closing() -> tuple[signal.Signals, ...]:
     """The signals that end a question without an answer: those that would end us, unless they are being ignored."""
     return tuple(number for number in _CLOSING if signal.getsignal(number) is not signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def closing_when(moot: Callable[[], bool]) -> Iterator[None]:
+    """Close the question asked in this block, as a signal would, once ``moot`` says so; it is looked at every second.
+
+    For the main thread. A front-end that takes no signals is left alone.
+    """
+
+    def look(*_: object) -> None:
+        taken = signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None)
+        if taken and moot():
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK, _LOOK)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # which would outlive even execve(2)
+        signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
 
 
 def tidy(terminal: int) -> None:

@@ -45,11 +45,19 @@ def head(events: list[Event], app: str, lineage: str) -> int:
     return newest
 
 
-def pending(events: list[Event], app: str, lineage: str) -> int:
-    """How many questions went unanswered since the last answer."""
+def pending(events: list[Event], app: str, lineage: str) -> list[int]:
+    """Numbers of the questions that went unanswered since the last answer."""
+    found: list[int] = []
+    for number, (what, of, by, _) in enumerate(events, 1):
+        if (of, by) == (app, lineage):
+            found = [*found, number] if what == "pending" else [] if what in ("decision", "forget") else found
+    return found
+
+
+def waiting(events: list[Event], app: str, lineage: str) -> bool:
+    """Whether a question went unanswered since all was last forgotten."""
     mine = [what for what, of, by, _ in events if (of, by) == (app, lineage)]
-    last = max((at for at, what in enumerate(mine) if what in ("decision", "forget")), default=-1)
-    return mine[last + 1 :].count("pending")
+    return "pending" in mine[len(mine) - mine[::-1].index("forget") :] if "forget" in mine else "pending" in mine
 
 
 def apps(events: list[Event]) -> list[tuple[str, str]]:

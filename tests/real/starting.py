@@ -168,7 +168,7 @@ def pending(where: world.World, app_id: str = world.APP) -> int:
     with where.here():
         app = where.load(app_id)
         with journal.Journal.open(where.places) as book:
-            return book.pending(app_id, app.vet(book).lineage)
+            return sum(map(history.asked, book.pending(app_id, app.vet(book).lineage)))
 
 
 def follow(where: world.World, said: str, pattern: str = r"intent-ctl [^`\r\n]+") -> None:

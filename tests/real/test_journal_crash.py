@@ -166,7 +166,7 @@ def test_four_writers_killed_one_after_another(places: state.Places) -> None:
         def work(back: int, app: str = f"org.example.A{number}") -> None:
             with journal.Journal.open(places) as book:
                 while True:
-                    seq = book.record(NOW, [history.unanswered(app, LINE)] * 2)[-1]
+                    seq = book.record(NOW, [history.unanswered(app, LINE, {}, asked=True)] * 2)[-1]
                     os.write(back, b"%d\n" % seq)
 
         children.append(fork(work))

@@ -1,0 +1,127 @@
+"""From a question to decisions: it is taken from the journal, and answered only while it still stands (SPEC §8.4).
+
+Whoever answers first, at a prompt, by ``intent-ctl answer`` or from another process, is the one who decided.
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker import app as apps
+from broker import history, journal, prompts, protocol, record, wire
+from intents import decide, model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handshake:
+    """The one open question of an app at a moment. launching: asked for a start, to which an answer may be limited."""
+
+    app: apps.App
+    now: model.Clock
+    delta: model.Delta
+    request: prompts.Request
+    launching: bool
+
+    @property
+    def question(self) -> str:
+        """Its name in the protocol."""
+        return protocol.question_id(self.app.manifest.app.id, self.delta.vetted.lineage)
+
+
+def due(delta: model.Delta) -> bool:
+    """Whether there is something to ask: an intent is open, or nobody has agreed to the publisher."""
+    return bool(delta.questions) or delta.vetted.trust is model.Trust.FIRST_USE
+
+
+def handshake(app: apps.App, book: journal.Journal, now: model.Clock, *, launching: bool) -> Handshake | None:
+    """What is open for the app, if anything. Raises SignatureError, JournalError."""
+    delta = app.delta(book, now)
+    if not due(delta):
+        return None
+    request = prompts.request(delta, app.host, session_available=bool(now.session), root=os.geteuid() == 0)
+    if not launching:
+        lasting = tuple(span for span in request.lifespans if span is not model.Lifespan.ONCE)
+        request = dataclasses.replace(request, lifespans=lasting)
+    return Handshake(app=app, now=now, delta=delta, request=request, launching=launching)
+
+
+def stands(asked: Handshake, book: journal.Journal) -> bool:
+    """Whether the question is still open, and the same."""
+    found = handshake(asked.app, book, asked.now, launching=asked.launching)
+    return found is not None and wire.shown(found.request) == wire.shown(asked.request)
+
+
+def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) -> tuple[model.Decision, ...]:
+    """Record the answers that outlive this launch, and the publisher they were given for; return the others.
+
+    Raises RefusedError ``not-on-offer``, ``question-gone`` or ``question-changed``, or JournalError: nothing is stored.
+    """
+    if not prompts.fits(asked.request, answers):
+        raise protocol.not_on_offer(asked.question)
+    once: list[model.Decision] = []
+
+    def entries(book: journal.Journal) -> list[history.Entry]:
+        if not stands(asked, book):
+            found = handshake(asked.app, book, asked.now, launching=asked.launching)
+            raise protocol.question_changed(asked.question) if found else protocol.question_gone(asked.question)
+        made, passing = _decisions(asked, answers, source)
+        once.extend(passing)
+        app_id, vetted = asked.app.manifest.app.id, asked.delta.vetted
+        pinned = record.publisher(asked.app, vetted, asked.now)
+        return [*pinned, *(history.decided(app_id, vetted.lineage, decision) for decision in made)]
+
+    record.commit_by(asked.app.places, asked.app.manifest.app.id, asked.now, entries)
+    return tuple(once)
+
+
+def unanswered(asked: Handshake) -> None:
+    """Record that the question was shown and closed. Raises JournalError."""
+    entry = _unanswered(asked.delta, asked=True)
+    record.commit(asked.app.places, asked.app.manifest.app.id, asked.now, [entry])
+
+
+def queue(book: journal.Journal, delta: model.Delta, now: model.Clock) -> None:
+    """Record, once for each distinct question, that nobody could be asked. Raises JournalError.
+
+    What an unsigned manifest asks is not queued: it cannot be answered apart from the start it is asked for.
+    """
+    if not due(delta) or delta.vetted.trust is model.Trust.UNSIGNED:
+        return
+    entry = _unanswered(delta, asked=False)
+    before = book.pending(entry.app, entry.lineage)
+    if all(event.body.get("open") != entry.body["open"] for event in before):
+        book.record(now, [entry])
+
+
+def _unanswered(delta: model.Delta, *, asked: bool) -> history.Entry:
+    opened = {change.intent.id: change.open for change in delta.questions}
+    return history.unanswered(delta.vetted.manifest.app.id, delta.vetted.lineage, opened, asked=asked)
+
+
+def _decisions(
+    asked: Handshake, answers: Sequence[prompts.Answer], source: str
+) -> tuple[list[model.Decision], list[model.Decision]]:
+    """(decisions to store, those for this launch alone), in the order in which they are made."""
+    given = {answer.intent_id: answer for answer in answers}
+    stored: list[model.Decision] = []
+    once: list[model.Decision] = []
+    for change in asked.delta.questions:
+        answer = given[change.intent.id]
+        life = decide.life(answer.span, asked.now, seconds=answer.duration_seconds, trust=asked.delta.vetted.trust)
+        made = decide.decisions(
+            change.intent,
+            change.open,
+            answer.effect,
+            life,
+            asked.app.objects,
+            answer.scopes,
+            source=source,
+            now=asked.now,
+        )
+        # Refusing what is new takes nothing away: what was granted before is said again, after the denial.
+        kept = tuple(reversed(change.held)) if answer.effect is model.Effect.DENY else ()
+        passing = life.span is model.Lifespan.ONCE
+        once += (*made, *kept) if passing else ()
+        stored += made if passing else (*made, *kept)
+    return stored, once
