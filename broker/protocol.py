@@ -143,7 +143,7 @@ def question_gone(question: str) -> errors.RefusedError:
 
 def question_changed(question: str) -> errors.RefusedError:
     """What was shown is not what is asked now."""
-    message = f"`{paths.printable(question)}` asks something else now than what was answered"
+    message = f"`{paths.printable(question)}` asks something else now than what was shown"
     return errors.RefusedError("question-changed", message)
 
 

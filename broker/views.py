@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from broker import app as apps
-from broker import catalog, journal, known, prompts, runs
+from broker import catalog, history, journal, known, prompts, runs
 from broker.ui import wording
 from intents import compiler, decide, errors, kinds, model, parse, paths, risk, trace
 

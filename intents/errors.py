@@ -107,6 +107,7 @@ CATALOGUE = {
         "not-an-export": (1, "The file is not what `intent-ctl export` writes.", "Write it anew with `intent-ctl export`."),
         "nothing-to-undo": (1, "There is no decision that could be undone.", "See `intent-ctl log`."),
         "undo-superseded": (1, "A newer decision is about the same, and counts.", "Undo the newer one first."),
+        "not-answered": (1, "A question needs an answer for each of its intents.", "See `intent-ctl pending`."),
         "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),
     },
     "MessageError": {

@@ -7,11 +7,14 @@ run in a fresh directory, [TMP]; [REPO] is the checkout, [TIME] a moment.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import must_work
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
@@ -65,6 +68,8 @@ def test_transcript(path: Path, tmp_path: Path) -> None:
         (tools / name).chmod(0o755)
     environ = {"PATH": f"{tools}:/usr/bin:/bin", "REPO": str(REPOSITORY), "LANG": "C.UTF-8", "COLUMNS": "100"}
     paragraphs, files = split(path.read_text("utf-8"))
+    if "intent-run org." in path.read_text("utf-8"):  # it starts one
+        must_work(shutil.which("bwrap"), "bubblewrap")
     for name, content in files.items():
         (work / name).write_text(content, "utf-8")
     seen = [play(paragraph, work, environ) for paragraph in paragraphs]

@@ -171,8 +171,8 @@ def pending(where: world.World, app_id: str = world.APP) -> int:
             return sum(map(history.asked, book.pending(app_id, app.vet(book).lineage)))
 
 
-def follow(where: world.World, said: str, pattern: str = r"intent-ctl [^`\r\n]+") -> None:
-    """Run the command of ``intent-ctl`` that a message names."""
+def follow(where: world.World, said: str, pattern: str = r"intent-ctl (?!pending)[^`\r\n]+") -> None:
+    """Run the command of ``intent-ctl`` that a message names, and that changes something."""
     found = re.search(pattern, said)
     assert found, said
     control.done(where, *shlex.split(found[0])[1:])

@@ -60,12 +60,13 @@ def nothing_started(home: world.World) -> bool:
 
 
 def test_with_nobody_to_ask_it_starts_with_what_is_stored(home: world.World) -> None:
-    before = starting.events(home)
     done = home.start(LOOK)
+    before = starting.events(home)
     assert done.returncode == 0 and starting.got(done.stdout.decode()) == set()
-    line = f"intent-run: Example starts without net, notes; to allow: intent-ctl grant {APP} net notes"
+    line = f"intent-run: Example starts without net, notes; to answer: `intent-ctl pending {APP}`, or "
+    line += f"`intent-ctl grant {APP} net notes`"
     assert [each for each in done.stderr.decode().splitlines() if each.startswith("intent-run")] == [line]
-    assert starting.events(home) == before
+    assert starting.got(home.says(LOOK)) == set() and starting.events(home) == before, "the question is queued once"
     assert not list(pathlib.Path(home.places.state, "plans").iterdir()), "the next start on a terminal still asks"
     starting.follow(home, line)
     assert starting.got(home.says(LOOK)) == {"net", "notes"}
@@ -74,11 +75,11 @@ def test_with_nobody_to_ask_it_starts_with_what_is_stored(home: world.World) -> 
 
 def test_with_nobody_to_ask_a_required_intent_is_named_with_its_command() -> None:
     with starting.home(needs="notes") as home:
-        before = starting.events(home)
-        for _ in range(2):
+        for _ in range(3):
             refused = said(home.start(STARTED, data=b"yes\n"), 126)
-            assert "[no-way-to-ask]" in refused and f"intent-ctl grant {APP} notes\n" in refused
-        assert starting.events(home) == before and nothing_started(home)
+            assert "[no-way-to-ask]" in refused and f"intent-ctl grant {APP} notes`\n" in refused
+        assert [event.body["asked"] for event in starting.events(home, What.DECISION, What.PENDING)] == [False]
+        assert nothing_started(home) and "`intent-ctl pending org.example.App`" in refused
         starting.follow(home, refused)
         assert starting.got(home.says(LOOK)) == {"notes"}
 
@@ -100,7 +101,7 @@ def test_a_job_in_the_background_is_not_asked() -> None:
     with starting.home(needs="notes") as home:
         with starting.start(home, STARTED, shell=BACKGROUND) as begun:
             assert "[no-way-to-ask]" in begun.ends(126)
-        assert starting.events(home, What.DECISION, What.PENDING) == [] and nothing_started(home)
+        assert starting.events(home, What.DECISION) == [] and starting.pending(home) == 0 and nothing_started(home)
 
 
 def test_a_start_that_nobody_hears_is_a_start(home: world.World) -> None:

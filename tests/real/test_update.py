@@ -100,7 +100,8 @@ def test_without_a_terminal_a_new_publisher_is_refused_until_accepted(new: world
     said = done.stderr.decode()
     assert (done.returncode, done.stdout) == (126, b"") and "[publisher-unknown]" in said
     assert control.fingerprint(control.OTHER_KEY) in said
-    assert starting.events(new) == [] and not list(pathlib.Path(new.places.data, "apps").iterdir())
+    assert [event.what for event in starting.events(new)] == [What.PENDING]
+    assert not list(pathlib.Path(new.places.data, "apps").iterdir())
     starting.follow(new, said)
     assert starting.got(new.says(LOOK)) == set()
 
