@@ -1,6 +1,6 @@
 """What apps may do: to see it, to have it explained, to change it."""
 
-from broker import commands, explain, reach, views, why
+from broker import change, commands, explain, reach, views, why
 from broker.ctl import table
 
 COMMANDS: tuple[table.Command, ...] = (
@@ -74,6 +74,30 @@ COMMANDS: tuple[table.Command, ...] = (
                     "dest": "span",
                     "metavar": "SPAN",
                     "help": "session, forever, or a time such as 8h or 7d; usually forever, from high risk on session",
+                },
+            ),
+            (
+                "--confirm",
+                {"metavar": "INTENT", "action": "append", "default": [], "help": "yes, this critical one as well"},
+            ),
+        ),
+    ),
+    (
+        "choose",
+        "show what can be answered about an intent, or answer it, also with less than all of it",
+        "{app, intent, offers: [{offer, scopes, title, allows, risk, spans, usual, chosen}]}, or with OFFER {app,"
+        f" lineage, intent, offer, granted, risk, span, until, withheld, running: {table.RUNNING}}}",
+        lambda o: change.choose(table.here(), o.app, o.intent, o.offer, o.span, o.confirm),
+        (
+            table.APP,
+            ("intent", {"metavar": "INTENT", "help": "the intent, as `show` names it"}),
+            ("offer", {"metavar": "OFFER", "nargs": "?", "help": "one of those that are shown without it"}),
+            (
+                "--for",
+                {
+                    "dest": "span",
+                    "metavar": "SPAN",
+                    "help": "session, forever, or a time such as 8h or 7d; usually as `grant` and `revoke` have it",
                 },
             ),
             (

@@ -1,0 +1,63 @@
+"""What a front-end that shows everything asks the broker for: methods of the protocol (SPEC §11.5, docs/protocol.md).
+
+Each gives what the command of ``intent-ctl`` that does the same prints with ``--json``, so both say the same.
+"""
+
+from collections.abc import Callable, Mapping
+
+from broker import change, history, journal, known, log, protocol, undo, views, who
+
+_RECENT = 10  # events on the page of an app
+_MOST = 200  # events at once
+
+
+def methods(here: Callable[[], known.Here]) -> Mapping[str, protocol.Method]:
+    """The methods. here: where and when each of them runs."""
+    return {
+        "apps": lambda values: views.list_apps(here(), everything=values.get("all") is True).data,
+        "app": lambda values: _app(here(), protocol.read_text(values, "app")),
+        "kinds": lambda _: who.who(here(), None, everything=False).data,
+        "who": lambda values: who.who(here(), protocol.read_text(values, "kind"), everything=False).data,
+        "history": lambda _: {"events": _events(here(), None, _MOST)},
+        "change": lambda values: change.change(here(), values),
+        "undo": lambda values: _undo(here(), values),
+    }
+
+
+def call(name: str, values: Mapping[str, object], served: Mapping[str, protocol.Method]) -> protocol.Values:
+    """One request to them and its result, as lines of the protocol. Raises IntentError."""
+    line = protocol.encode({**values, "id": 0, "method": name})
+    return protocol.result(protocol.decode(protocol.reply(line, served)))
+
+
+def _app(at: known.Here, name: str) -> protocol.Values:
+    """What ``show`` says, with the answers there are about each intent and the newest events."""
+    data = views.show(at, name).data
+    with journal.Journal.open(at.places) as book:
+        found = known.find(at, book, name, changing=False)
+    offered = {}
+    for intent in found.app.manifest.intents if found.app and found.delta else ():
+        made = change.offers(at, found, intent)
+        offered[intent.id] = {
+            "shown": change.shown(found, intent, made),
+            "offers": [each.as_data() for each in made],
+        }
+    return {**data, "offers": offered, "recent": _events(at, found.app_id, _RECENT)}
+
+
+def _events(at: known.Here, app_id: str | None, limit: int) -> list[dict[str, object]]:
+    """The newest events, newest first: seq, at, what, app, and the words for it."""
+    with journal.Journal.open(at.places) as book:
+        events = book.events(app_id, limit)
+    return [_event(event) for event in reversed(events)]
+
+
+def _event(event: history.Event) -> dict[str, object]:
+    moment, words = log.moment(event), log.words(event)
+    return {"seq": event.seq, "at": moment, "what": event.what.value, "app": event.app, "words": words}
+
+
+def _undo(at: known.Here, values: protocol.Values) -> protocol.Values:
+    which, confirmed = values.get("which"), values.get("confirm")
+    names = [str(name) for name in confirmed] if isinstance(confirmed, list) else []
+    return undo.undo(at, which if isinstance(which, str) else None, names).data
