@@ -200,6 +200,24 @@ def forget(at: known.Here, name: str, *, data: bool) -> known.Report:
     return known.Report(data={**found, "running": [each.as_data() for each in running]}, lines=tuple(lines))
 
 
+def restore(at: known.Here, name: str) -> known.Report:
+    """``intent-ctl restore``: let whatever lapsed of an app count again, as it was. Raises DecisionError."""
+    with journal.Journal.open(at.places) as book:
+        found = known.find(at, book, name, changing=True)
+        lapsed = [each for each in book.decisions(found.app_id, found.lineage) if each.lapsed]
+    if not lapsed:
+        message = f"nothing that {found.app_id} was allowed has lapsed"
+        raise errors.DecisionError("nothing-lapsed", message, hint=f"intent-ctl show {found.app_id}")
+    record.commit(at.places, found.app_id, at.now, [history.restored(found.app_id, found.lineage)])
+    rows = [{"intent": each.intent_id, "granted": kinds.to_data(each.granted or each.asked)} for each in lapsed]
+    lines = [
+        f"{found.app_id}: {each.intent_id} counts again, as on {views.day(each.at)}:"
+        f" {views.scope_words(kinds.to_data(each.granted or each.asked))}"
+        for each in lapsed
+    ]
+    return known.Report(data={"app": found.app_id, "restored": rows}, lines=tuple(lines))
+
+
 def stop(at: known.Here, name: str, *, kill: bool) -> known.Report:
     """End the running instances of an app, or the one whose intent-run or sandbox has the number ``name``.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import cast
 
+from broker import stored
 from intents import errors, kinds, model
 
 Row = tuple[int, int, str, str, str, str, str, str]  # seq, at, what, app, lineage, body, prev, hash
@@ -29,6 +30,9 @@ class What(StrEnum):
     DECISION = "decision"  # the user answered
     FORGET = "forget"  # no earlier decision of this owner counts any more
     UNDO = "undo"  # the events it names, of the same app, count as if they had not happened
+    LAPSE = "lapse"  # the decisions it names do not count: their app was not used for long
+    RESTORE = "restore"  # whatever lapsed of this owner counts again
+    AWAY = "away"  # nothing happened here from the time it names until then
     PENDING = "pending"  # a question was due and nobody answered it
     LAUNCH = "launch"
     EXIT = "exit"
@@ -77,28 +81,12 @@ def rekeyed(pin: model.Pin) -> Entry:
 
 
 def _of_pin(what: What, pin: model.Pin) -> Entry:
-    body = {"fingerprint": pin.fingerprint, "serial": pin.serial, "digest": pin.digest}
-    return Entry(what=what, app=pin.app_id, lineage=pin.lineage, body=body)
+    return Entry(what=what, app=pin.app_id, lineage=pin.lineage, body=stored.pin(pin))
 
 
 def decided(app_id: str, lineage: str, decision: model.Decision) -> Entry:
     """The user answered. ``at`` and ``seq`` of the decision are given by the journal."""
-    life = decision.life
-    body = {
-        "intent": decision.intent_id,
-        "asked": kinds.to_data(decision.asked),
-        "granted": None if decision.granted is None else kinds.to_data(decision.granted),
-        "life": {
-            "span": life.span.value,
-            "session": life.session,
-            "until": life.until,
-            "until_boottime": life.until_boottime,
-            "boot_id": life.boot_id,
-        },
-        "objects": [list(pair) for pair in decision.objects],
-        "source": decision.source,
-    }
-    return Entry(what=What.DECISION, app=app_id, lineage=lineage, body=body)
+    return Entry(what=What.DECISION, app=app_id, lineage=lineage, body=stored.decision(decision))
 
 
 def forgotten(app_id: str, lineage: str) -> Entry:
@@ -135,6 +123,21 @@ def unanswered(app_id: str, lineage: str, open: Mapping[str, Sequence[model.Scop
 def asked(event: Event) -> bool:
     """Whether somebody saw the question that has no answer; earlier versions recorded no other."""
     return event.body.get("asked") is not False
+
+
+def lapsed(app_id: str, lineage: str, seqs: Sequence[int]) -> Entry:
+    """The decisions of these ``seq`` do not count until the user says so: their app was not used for long."""
+    return Entry(what=What.LAPSE, app=app_id, lineage=lineage, body={"decisions": sorted(seqs)})
+
+
+def restored(app_id: str, lineage: str) -> Entry:
+    """Whatever lapsed counts again, as it was."""
+    return Entry(what=What.RESTORE, app=app_id, lineage=lineage, body={})
+
+
+def away(app_id: str, lineage: str, since: int) -> Entry:
+    """Nothing happened here between ``since`` (seconds since the epoch) and this start of the app."""
+    return Entry(what=What.AWAY, app=app_id, lineage=lineage, body={"since": since})
 
 
 def launched(app_id: str, lineage: str, *, pid: int, at: int) -> Entry:
@@ -207,10 +210,14 @@ class History:
         self._pending: dict[Owner, list[Row]] = {}  # since the last answer
         self._waiting: set[Owner] = set()
         self._heads: dict[Owner, tuple[int, str]] = {}
+        self._lapsed: dict[Owner, set[int]] = {}
+        self.restored: dict[Owner, int] = {}  # when, in seconds since the epoch
+        self.away: list[tuple[int, int]] = []  # from when until when nothing happened here
+        self.moments: list[int] = []  # of all events, in their order, whatever the clock said
 
     def take(self, row: tuple[object, ...]) -> None:
         """Go on by one row. Raises ValueError when it does not follow the last one or is not what was written."""
-        seq, _, what, app, lineage, _, prev, digest = known = checked(row)
+        seq, at, what, app, lineage, _, prev, digest = known = checked(row)
         if seq != self.seq + 1 or prev != self.tail:
             raise ValueError("the row does not follow the one before it")
         owner = app, lineage
@@ -232,12 +239,22 @@ class History:
             case What.PENDING:
                 self._pending.setdefault(owner, []).append(known)
                 self._waiting.add(owner)
+            case What.LAPSE:
+                self._lapsed.setdefault(owner, set()).update(_numbers(read_event(known), "decisions"))
+                self._heads[owner] = seq, digest
+            case What.RESTORE:
+                self._lapsed.pop(owner, None)
+                self.restored[owner] = at
+                self._heads[owner] = seq, digest
+            case What.AWAY:
+                self.away.append((_since(read_event(known)), at))
             case What.LAUNCH | What.EXIT:
                 pass
+        self.moments.append(at)
         self.seq, self.tail = seq, digest
 
     def _take_pin(self, event: Event) -> None:
-        pin = _read_pin(event)
+        pin = stored.read_pin(event.app, event.lineage, event.at, event.body)
         old = self.pins.get(event.app)
         if event.what is not What.REKEY and old is not None and old.lineage == pin.lineage:
             # The serial only rises, and the agreement is as old as it was.
@@ -283,14 +300,15 @@ class History:
         readable: list[model.Decision] = []
         unreadable: list[int] = []
         blocked: set[str] = set()
+        over = self._lapsed.get((app_id, lineage), ())
         for event in map(read_event, reversed(self._standing(app_id, lineage))):
-            kind = _kind(event)
+            kind = stored.kind(event.body)
             if "" in blocked:
                 break
             if kind in blocked:
                 continue
             try:
-                readable.append(_read_decision(event))
+                readable.append(stored.read_decision(event.seq, event.at, event.body, lapsed=event.seq in over))
             except (errors.ManifestError, KeyError, TypeError, ValueError):
                 unreadable.append(event.seq)
                 blocked.add(kind)
@@ -299,12 +317,24 @@ class History:
 
 def undoes(event: Event) -> tuple[int, ...]:
     """The ``seq`` that an undoing names. Raises ValueError when it cannot be read."""
-    match event.body:
-        case {"undoes": [*seqs]}:
+    return _numbers(event, "undoes")
+
+
+def _numbers(event: Event, key: str) -> tuple[int, ...]:
+    """Earlier events that one names, at least one."""
+    match event.body.get(key):
+        case [*seqs]:
             found = tuple(seq for seq in seqs if isinstance(seq, int) and 0 < seq < event.seq)
             if found and len(found) == len(seqs):
                 return found
-    raise ValueError("the undoing cannot be read")
+    raise ValueError(f"an event that names others cannot be read: {event.what}")
+
+
+def _since(event: Event) -> int:
+    match event.body:
+        case {"since": int(since)}:
+            return since
+    raise ValueError("the event does not say since when")
 
 
 def not_counting(undos: Sequence[Undo]) -> frozenset[int]:
@@ -314,66 +344,3 @@ def not_counting(undos: Sequence[Undo]) -> frozenset[int]:
         if seq not in found:
             found.update(seqs)
     return frozenset(found)
-
-
-def _read_pin(event: Event) -> model.Pin:
-    match event.body:
-        case {"fingerprint": str(fingerprint), "serial": int(serial), "digest": str(digest)}:
-            return model.Pin(
-                app_id=event.app,
-                lineage=event.lineage,
-                fingerprint=fingerprint,
-                serial=serial,
-                digest=digest,
-                since=event.at,
-            )
-    raise ValueError("the pin cannot be read")
-
-
-def _kind(event: Event) -> str:
-    match event.body:
-        case {"asked": {"kind": str(kind)}}:
-            return kind
-    return ""
-
-
-def _read_decision(event: Event) -> model.Decision:
-    match event.body:
-        case {
-            "intent": str(intent_id),
-            "asked": dict(asked),
-            "granted": dict() | None as granted,
-            "life": dict(life),
-            "objects": list(objects),
-            "source": str(source),
-        }:
-            return model.Decision(
-                intent_id=intent_id,
-                asked=kinds.from_data(asked),
-                granted=None if granted is None else kinds.from_data(granted),
-                life=_read_life(life),
-                objects=tuple((str(place), str(path)) for place, path in objects),
-                source=source,
-                at=event.at,
-                seq=event.seq,
-            )
-    raise ValueError("the decision cannot be read")
-
-
-def _read_life(body: Mapping[str, object]) -> model.Life:
-    match body:
-        case {
-            "span": str(span),
-            "session": str(session),
-            "until": int(until),
-            "until_boottime": int(until_boottime),
-            "boot_id": str(boot_id),
-        }:
-            return model.Life(
-                span=model.Lifespan(span),
-                session=session,
-                until=until,
-                until_boottime=until_boottime,
-                boot_id=boot_id,
-            )
-    raise ValueError("the lifespan cannot be read")

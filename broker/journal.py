@@ -124,6 +124,18 @@ class Journal:
         """``seq`` of the decisions that this version cannot read."""
         return self._now().decisions(app_id, lineage)[1]
 
+    def restored(self, app_id: str, lineage: str) -> int:
+        """When what had lapsed of the app was brought back last (seconds since the epoch), or 0."""
+        return self._now().restored.get((app_id, lineage), 0)
+
+    def away(self) -> tuple[tuple[int, int], ...]:
+        """(from, until) of each time in which nothing happened here, in seconds since the epoch."""
+        return tuple(self._now().away)
+
+    def newest(self, until: int) -> int:
+        """When something was recorded last, at ``until`` or before (seconds since the epoch), or 0."""
+        return max((at for at in self._now().moments if at <= until), default=0)
+
     def head(self, app_id: str, lineage: str) -> str:
         """The hash of the newest event on which the grants of the app depend, or ``-``; a plan carries it."""
         return self._now().head(app_id, lineage)

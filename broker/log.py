@@ -87,6 +87,13 @@ def words(event: history.Event) -> str:
             return "decisions were forgotten"
         case history.What.UNDO:
             return f"undid {', '.join(map(str, history.undoes(event)))}"
+        case history.What.LAPSE:
+            return f"not used for long, so these count no longer: {_listed(body.get('decisions'))}"
+        case history.What.RESTORE:
+            return "what had lapsed counts again"
+        case history.What.AWAY:
+            since = body.get("since")
+            return f"nothing had happened here since {views.day(since)}" if isinstance(since, int) else ""
         case history.What.PENDING:
             opened = body.get("open")
             what = ", ".join(opened) if isinstance(opened, dict) else ""
@@ -97,3 +104,7 @@ def words(event: history.Event) -> str:
         case history.What.EXIT:
             status = body.get("status")
             return f"ended, pid {body.get('pid')}, " + ("killed" if status is None else f"status {status}")
+
+
+def _listed(numbers: object) -> str:
+    return ", ".join(map(str, numbers)) if isinstance(numbers, list) else ""

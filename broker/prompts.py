@@ -37,9 +37,9 @@ class Question:
 
     title, allows, notes and parts are our words, computed from the open scopes; parts has one sentence for each thing
     that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
-    changed: "" in a first handshake, else "new", "wider", or "moved: " and what leads elsewhere. open: what is left to
-    decide; narrower: what can be given instead of it, each covered by one of them, widest first; of several that are
-    open, each as well. traits: what it brings to ``together``.
+    changed: "" in a first handshake, else "new", "wider", "unused", or "moved: " and what leads elsewhere. open: what
+    is left to decide; narrower: what can be given instead of it, each covered by one of them, widest first; of several
+    that are open, each as well. traits: what it brings to ``together``.
     """
 
     intent_id: str
@@ -115,7 +115,9 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
     session_available: there is a runtime directory, so sessions can be told apart; root: the app would run as uid 0.
     """
     app, trust = delta.vetted.manifest.app, delta.vetted.trust
-    update = bool(delta.withdrawn) or any(change.decided_by or change.moved for change in delta.changes)
+    update = bool(delta.withdrawn) or any(
+        change.decided_by or change.moved or change.lapsed for change in delta.changes
+    )
     questions = [_question(change, host, trust, update) for change in delta.questions]
     questions.sort(key=lambda question: -question.risk)
     settled = [change for change in delta.changes if change.granted and not change.open]
@@ -288,6 +290,8 @@ def narrowing(scope: model.Scope, host: facts.HostFacts, trust: model.Trust) -> 
 def _changed(change: model.Change, update: bool) -> str:
     if change.moved:
         return "moved: " + "; ".join(map(moved, change.moved))
+    if change.lapsed:
+        return "unused"
     if not update:
         return ""
     return "wider" if change.granted or change.denied else "new"

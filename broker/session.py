@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 
-from broker import answers, history, journal, launch, plans, programs, prompts, protocol, runs, state
+from broker import answers, history, journal, lapse, launch, plans, programs, prompts, protocol, runs, state
 from broker import app as apps
 from broker.ui import tty
 from intents import bwrap, compiler, decide, errors, facts, model, plan, risk
@@ -33,6 +33,8 @@ def start(
     programs.check_bwrap(app.host.bwrap)
     state.ensure(app.places)
     now = state.clock(app.places)
+    for line in lapse.notice(app, now):
+        say(line)
     answered = _ask(app, now, whom, say)
     # Who leaves `--unsigned`, `--read` or `--write` out must not get what was compiled with it.
     path = "" if unsigned or files else plans.file(app.places, name, typed=typed)
@@ -184,6 +186,7 @@ def _decision_guards(app: apps.App, delta: model.Delta, now: model.Clock, head: 
     made = [
         ("node", f"{app.places.state}/{journal.DATABASE}", f"{info.st_dev}:{info.st_ino}"),
         ("same", plans.head_file(app.places, app.manifest.app.id), head),
+        ("used", runs.stamp(app.places, app.manifest.app.id), str(lapse.IDLE)),
     ]
     lives = [life for change in delta.changes for life in change.lives]
     if any(life.span is model.Lifespan.SESSION for life in lives):

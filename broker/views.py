@@ -228,6 +228,7 @@ def _intent(found: known.Known, verdict: model.Verdict, change: model.Change) ->
         "risk": risk.of_intent(intent, app.host, delta.vetted.trust).word,
         "allows": list(dict.fromkeys(phrase.allows for phrase in phrases)),
         "notes": list(dict.fromkeys(note for phrase in phrases for note in phrase.notes)),
+        "lapsed": change.lapsed,
         "withheld": withheld(app, intent.id, verdict.granted or (intent.scope,)),
         "reason": intent.reason,
         "if_denied": intent.if_denied,
@@ -317,6 +318,9 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     lines += [f"    not decided: {scope_words(kinds.to_data(scope))}" for scope in change.open if change.granted]
     for place, then, now in change.moved:
         lines.append(f"    {paths.printable(prompts.moved((place, then, now)))}")
+    if change.lapsed:
+        how = f"intent-ctl restore {found.app_id}"
+        lines.append(f"    not used for 90 days: that you allowed it before counts no longer. As before: {how}")
     lines += [f"    not given here: {intent['withheld']}"] if intent["withheld"] else []
     lines += [f"    app says {wording.quote(change.intent.reason)}"] if change.intent.reason else []
     lines += [f"    decided {day(decision.at)} by {decision.source}" for decision in decisions]

@@ -106,6 +106,7 @@ CATALOGUE = {
         "not-confirmed": (1, "A critical intent is granted only when its id is typed twice.", "Add `--confirm INTENT`."),
         "not-an-export": (1, "The file is not what `intent-ctl export` writes.", "Write it anew with `intent-ctl export`."),
         "unknown-offer": (1, "That is none of the answers about an intent.", "See `intent-ctl choose`."),
+        "nothing-lapsed": (1, "Nothing that the app was allowed has lapsed.", "See `intent-ctl show`."),
         "nothing-to-undo": (1, "There is no decision that could be undone.", "See `intent-ctl log`."),
         "undo-superseded": (1, "A newer decision is about the same, and counts.", "Undo the newer one first."),
         "not-answered": (1, "A question needs an answer for each of its intents.", "See `intent-ctl pending`."),

@@ -150,8 +150,11 @@ def test_heads_move_with_what_grants_depend_on(places: state.Places) -> None:
         "pin": history.pinned(pin()),
         "rekey of another lineage": history.rekeyed(pin(lineage=LINE_2)),
         "undo": history.undone(APP, [1]),
+        "lapse": history.lapsed(APP, LINE, [1]),
+        "restore": history.restored(APP, LINE),
     }
     idle = {
+        "away": history.away(APP, LINE, 5),
         "serial": history.raised(pin(2)),
         "another lineage": history.decided(APP, LINE_2, decision()),
         "another app": history.pinned(pin(app=OTHER)),
@@ -292,7 +295,8 @@ owners = st.tuples(st.sampled_from([APP, OTHER]), st.sampled_from([LINE, LINE_2]
 def entries(draw: st.DrawFn) -> history.Entry:
     """Anything that can be recorded, about few apps, so that much of it meets."""
     app, lineage = draw(owners)
-    match draw(st.integers(0, 7)):
+    some = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True))
+    match draw(st.integers(0, 10)):
         case 0:
             return history.decided(app, lineage, decision(draw(st.sampled_from(SCOPES)), granted=draw(st.booleans())))
         case 1:
@@ -302,7 +306,13 @@ def entries(draw: st.DrawFn) -> history.Entry:
         case 3:
             return history.Entry(what=history.What.LAUNCH, app=app, lineage=lineage, body={"pid": 7})
         case 7:
-            return history.undone(app, draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True)))
+            return history.undone(app, some)
+        case 8:
+            return history.lapsed(app, lineage, some)
+        case 9:
+            return history.restored(app, lineage)
+        case 10:
+            return history.away(app, lineage, some[0])
         case other:
             make = (history.pinned, history.raised, history.rekeyed)[other - 4]
             return make(pin(draw(st.integers(1, 5)), lineage=lineage, app=app, digest=draw(st.sampled_from("xy"))))
@@ -328,7 +338,7 @@ def test_the_fold_is_the_model(tmp_path_factory: pytest.TempPathFactory, batches
 
 
 def names_what_is_there(entry: history.Entry, count: int) -> bool:
-    named = entry.body.get("undoes", [])
+    named = entry.body.get("undoes", entry.body.get("decisions", []))
     return isinstance(named, list) and all(number <= count for number in named)
 
 
@@ -356,6 +366,9 @@ def compare(book: journal.Journal, told: list[oracle.Event]) -> None:
             since = happened[expected[4] - 1].at
             assert (found.lineage, found.fingerprint, found.serial, found.digest, found.since) == (*expected[:4], since)
         assert [one.seq for one in book.decisions(app, lineage)] == oracle.decided(told, app, lineage)
+        over = oracle.lapsed(told, app, lineage)
+        standing = {*oracle.decided(told, app, lineage)}
+        assert {one.seq for one in book.decisions(app, lineage) if one.lapsed} == over & standing
         assert [event.seq for event in book.pending(app, lineage)] == oracle.pending(told, app, lineage)
         assert ((app, lineage) in book.waiting()) == oracle.waiting(told, app, lineage)
         newest = oracle.head(told, app, lineage)

@@ -19,8 +19,8 @@ COMMANDS: tuple[table.Command, ...] = (
         f" unanswered, unreadable, pin: {table.PIN}, trouble and would_not_start: {table.ERROR},"
         f" running: {table.RUNNING}, unused: [{table.DECISION}],"
         " together: [sentence],"
-        " intents: [{intent, scope, optional, state, because, granted, denied, open, risk, allows, notes, withheld,"
-        f" reason, if_denied, decisions: [{table.DECISION}]}}]}}; state is allowed, partly, denied or open",
+        " intents: [{intent, scope, optional, state, because, granted, denied, open, lapsed, risk, allows, notes,"
+        f" withheld, reason, if_denied, decisions: [{table.DECISION}]}}]}}; state is allowed, partly, denied or open",
         lambda o: views.show(table.here(), o.app),
         (table.APP,),
     ),

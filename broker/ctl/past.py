@@ -4,7 +4,7 @@ import argparse
 import re
 import time
 
-from broker import history, known, log, undo, verify
+from broker import commands, history, known, log, undo, verify
 from broker.ctl import table
 
 _EVENTS = 50  # that the log shows unless told otherwise
@@ -43,6 +43,13 @@ def _log(options: table.Options) -> known.Report:
 
 
 COMMANDS: tuple[table.Command, ...] = (
+    (
+        "restore",
+        "let count again what an app was allowed before it went unused for long",
+        "{app, restored: [{intent, granted}]}",
+        lambda o: commands.restore(table.here(), o.app),
+        (table.APP,),
+    ),
     (
         "log",
         "show what happened, newest last",

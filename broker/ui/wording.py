@@ -283,6 +283,8 @@ def _change(question: prompts.Question) -> str:
             return "New: nothing you decided before covers this."
         case "wider":
             return "Wider: you decided on a part of this before; this is the rest."
+        case "unused":
+            return "Not used for 90 days: that you allowed it before counts no longer."
         case moved:
             return moved and f"{moved[0].upper()}{moved[1:]}"
 

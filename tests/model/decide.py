@@ -22,7 +22,7 @@ def stands(part: model.Scope, newest_first: Sequence[model.Decision], objects: M
     first = newest_first.index(covering[0]) if covering else len(newest_first)
     less = [each for each in newest_first[:first] if part.covers(each.asked)]
     granted = {met for each in less if counts(each, less, objects) if (met := shared(each, part)) is not None}  # rule 2
-    if not covering:  # rule 5
+    if not covering:  # rule 6
         return Standing(granted=frozenset(granted), denied=False, open=True, moved=frozenset())
     decision = covering[0]
     out = outside(decision, part, objects) if decision.granted is not None else frozenset[str]()

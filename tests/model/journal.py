@@ -1,6 +1,7 @@
 """What a journal says, worked out anew from the whole list of its events each time; written from SPEC §8.5 alone."""
 
 Event = tuple[str, str, str, dict[str, object]]  # what, app, lineage, body
+MOVING = ("decision", "forget", "lapse", "restore")
 
 
 def pin(events: list[Event], app: str) -> tuple[str, object, object, object, int] | None:
@@ -36,11 +37,20 @@ def decided(events: list[Event], app: str, lineage: str) -> list[int]:
     return found
 
 
+def lapsed(events: list[Event], app: str, lineage: str) -> set[int]:
+    """Numbers of what lapsed and was not brought back."""
+    found: set[int] = set()
+    for what, of, by, body in events:
+        if (of, by) == (app, lineage) and what in ("lapse", "restore"):
+            found = found | set(body["decisions"]) if what == "lapse" else set()  # type: ignore[call-overload]
+    return found
+
+
 def head(events: list[Event], app: str, lineage: str) -> int:
     """Number of the newest event that the grants of an app depend on, 0 for none."""
     newest = 0
     for number, (what, of, by, _) in enumerate(events, 1):
-        if of == app and (what in ("pin", "rekey", "undo") or (by == lineage and what in ("decision", "forget"))):
+        if of == app and (what in ("pin", "rekey", "undo") or (by == lineage and what in MOVING)):
             newest = number
     return newest
 

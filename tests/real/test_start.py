@@ -33,12 +33,12 @@ time.clock_gettime = lambda clock: _since_boot(clock) + {boot}
 """
 ANOTHER_BOOT = """
 from broker import launch
-_clock, _content = state.clock, launch._content
+_clock, _holds = state.clock, launch._holds
 def clock(places):
     import dataclasses
     return dataclasses.replace(_clock(places), boot_id="another")
 state.clock = clock
-launch._content = lambda path: b"another" if path.endswith(b"boot_id") else _content(path)
+launch._holds = lambda kind, subject, value: not subject.endswith(b"boot_id") and _holds(kind, subject, value)
 """
 HOURS = 3600
 
