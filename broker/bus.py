@@ -287,6 +287,16 @@ def owner(address: str, name: str, timeout: float = 1.0) -> int:
     return int(pid)
 
 
+def reload(address: str, timeout: float = 1.0) -> bool:
+    """Whether the bus at ``address`` has read its configuration and its service files again."""
+    try:
+        with _greeted(target(address) or "", timeout) as bus:
+            bus.ask("ReloadConfig")
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def told(address: str, name: str, path: str, member: str, timeout: float = 1.0) -> str:
     """The one string that a method of the interface called like the service itself returns; empty without it."""
     answer = _told(address, name, path, member, timeout)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker import app as apps
-from broker import history, journal, known, record, removal, runs, views
+from broker import catalog, history, journal, known, moving, overrides, record, removal, runs, views
 from intents import decide, errors, kinds, model, paths, risk
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
@@ -193,10 +193,13 @@ def forget(at: known.Here, name: str, *, data: bool) -> known.Report:
         raise errors.DecisionError("still-running", message, hint=f"intent-ctl stop {app_id}")
     record.commit(at.places, app_id, at.now, [history.forgotten(app_id, lineage) for lineage in lineages])
     removed = removal.remove(at.places, app_id) if data else ()
+    # With its manifest, they start what asks again; without it, nothing.
+    undone = () if app_id in catalog.ids(at.places) else overrides.remove(at.places, app_id, moving.EVERYTHING)
     lines = [f"{app_id}: {count} decisions no longer count."]
     lines += [f"removed {path}" for path in removed]
+    lines += moving.said(undone)
     lines += [_keeps(instance) for instance in running]
-    found = {"app": app_id, "forgotten": count, "removed": list(removed)}
+    found = {"app": app_id, "forgotten": count, "removed": [*removed, *(each.path for each in undone)]}
     return known.Report(data={**found, "running": [each.as_data() for each in running]}, lines=tuple(lines))
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from broker import doctor_proxy, host, programs, state
+from broker import catalog, doctor_proxy, host, overrides, programs, state
 from intents import errors, facts, paths, seccomp
 from intents.kinds import display, network
 
@@ -41,7 +41,7 @@ def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
         return (*found, _proxy(), Finding(name="account", status=MISSING, sentence=_sentence(error), fix=error.hint))
     displays = (_wayland(seen.wayland), _x11(seen.x11), _abstract(seen))
     buses = (_proxy(), *(_bus(name, seen) for name in ("session", "system")))
-    return (*found, *displays, *buses, _runtime(kept), *_reserved(kept))
+    return (*found, *displays, *buses, _runtime(kept), *_reserved(kept), *_overrides(kept))
 
 
 def render(findings: Sequence[Finding]) -> str:
@@ -227,6 +227,29 @@ def _reserved(kept: state.Places) -> Iterator[Finding]:
         yield Finding(name="reserved places", status=MISSING, sentence=f"{path} {what}.", fix=fix)
     if not bad:
         yield Finding(name="reserved places", status=OK, sentence="Nobody but you and root can change them.")
+
+
+def _overrides(kept: state.Places) -> Iterator[Finding]:
+    """Launchers and commands of ours that start nothing any more, or are not ours any more."""
+    name = "overrides"
+    try:
+        known = overrides.recorded(kept)
+    except errors.HostError as error:
+        yield Finding(name=name, status=DEGRADED, sentence=_sentence(error), fix=error.hint)
+        return
+    here = catalog.ids(kept)
+    bad = [each for each in known if each.app_id not in here or each.status != "installed"]
+    for each in bad:
+        if each.app_id not in here:
+            why, fix = f"starts {each.app_id}, which has no manifest any more", f"intent-ctl forget {each.app_id}"
+        else:
+            why = "was changed since it was installed" if each.status == "changed" else "is gone"
+            fix = f"intent-ctl unwrap --all {each.app_id}"
+        yield Finding(name=name, status=DEGRADED, sentence=f"{each.path} {why}.", fix=fix)
+    if known and not bad:
+        yield Finding(
+            name=name, status=OK, sentence=f"{len(known)} launchers and commands start apps in their sandbox."
+        )
 
 
 def _own(kept: state.Places) -> Iterator[tuple[str, int]]:

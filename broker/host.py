@@ -16,7 +16,19 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from broker import bus, closure, displays, guards, mounts, programs, services, state, userdirs
+from broker import (
+    bus,
+    closure,
+    displays,
+    guards,
+    launchers,
+    mounts,
+    overrides,
+    programs,
+    services,
+    state,
+    userdirs,
+)
 from intents import appearance, base, errors, facts, model, paths
 from intents.kinds import display, dns, network
 
@@ -313,7 +325,10 @@ def _bus(watch: guards.Watch, name: str, runtime: str, kept: state.Places, app_i
     if found is None:
         return None
     foreign = tuple(each for each in found[0] if each != app_id or not _ours(kept, app_id, bus.owner(address, app_id)))
-    return facts.Bus(name=name, address=address, owned=foreign, activatable=found[1])
+    watch.see("file", overrides.file(kept))
+    ours = name == "session" and launchers.controlled(kept, app_id, address, found[1])
+    activatable = tuple(each for each in found[1] if not ours or each != app_id)
+    return facts.Bus(name=name, address=address, owned=foreign, activatable=activatable)
 
 
 def _session(watch: guards.Watch, runtime: str) -> str:

@@ -174,8 +174,9 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
 
 
 def _options(settings: Settings, terminal: bool, record: int) -> "list[bytes]":
-    """What the plan cannot know: the descriptors of this launch, and whether it has a terminal."""
-    bound = [b"--die-with-parent"] if terminal or settings[b"terminal"] == b"1" else []
+    """What the plan cannot know: the descriptors, the terminal, whether a bus started it, whose child soon ends."""
+    ends = terminal or (settings[b"terminal"] == b"1" and b"DBUS_STARTER_ADDRESS" not in os.environb)
+    bound = [b"--die-with-parent"] if ends else []
     return [b"--json-status-fd", b"%d" % record, *bound, *([] if terminal else [b"--new-session"])]
 
 

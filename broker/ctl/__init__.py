@@ -11,13 +11,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from broker.ctl import across, apps, machine, past, queue, shell, table, trust
+from broker.ctl import across, apps, machine, moving, past, queue, shell, table, trust
 from broker.ui import wording
 from intents import errors
 
 # Commands as they are listed; then those with commands of their own: word, one line of help, table.
-COMMANDS = (*apps.COMMANDS, *across.COMMANDS, *queue.COMMANDS, *past.COMMANDS, *machine.COMMANDS, *shell.COMMANDS)
-GROUPS = (("trust", "say whose manifests count", trust.COMMANDS),)
+_DECIDING = (*apps.COMMANDS, *across.COMMANDS, *queue.COMMANDS, *past.COMMANDS)
+COMMANDS = (*_DECIDING, *machine.COMMANDS, *moving.COMMANDS, *shell.COMMANDS)
+GROUPS = (
+    ("desktop", "start apps in their sandbox from the desktop", moving.DESKTOP),
+    ("trust", "say whose manifests count", trust.COMMANDS),
+)
 
 _TURN_MS = 500  # between two looks at what is new
 
