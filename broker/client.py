@@ -65,15 +65,17 @@ def put(
     request: prompts.Request,
     question: str,
     *,
+    showing: Callable[[], None] = lambda: None,
     gone: Callable[[], bool] = lambda: False,
     every: float = 1.0,
 ) -> tuple[prompts.Answer, ...] | None:
     """Put one question to the process at the other end, which speaks first; its answers, None for none.
 
-    Anything but the protocol, an answer that does not fit, or an end of the connection is no answer. gone: asked
-    ``every`` so many seconds whether the question still stands; the other side is told ``gone`` and not waited for.
+    Anything but the protocol, an answer that does not fit, or an end of the connection is no answer. showing: called
+    when the other side says that the question can be seen; gone: asked ``every`` so many seconds whether the question
+    still stands; the other side is told ``gone`` and not waited for.
     """
-    one = _One(request, question)
+    one = _One(request, question, showing)
     lines = protocol.Lines()
     connection.settimeout(_PATIENCE)
     try:
@@ -94,15 +96,20 @@ def put(
 class _One:
     """The methods of a single question, and what came of it."""
 
-    def __init__(self, request: prompts.Request, question: str) -> None:
+    def __init__(self, request: prompts.Request, question: str, showing: Callable[[], None]) -> None:
         self._request = request
+        self._showing = showing
         self._data = protocol.question_data(question, request)
         self.done = False
         self.answers: tuple[prompts.Answer, ...] | None = None
-        self.methods = {"hello": protocol.hello, "list": self._list, "answer": self._answer}
+        self.methods = {"hello": protocol.hello, "list": self._list, "showing": self._seen, "answer": self._answer}
 
     def _list(self, _: protocol.Values) -> protocol.Values:
         return {"questions": [self._data]}
+
+    def _seen(self, _: protocol.Values) -> protocol.Values:
+        self._showing()
+        return {}
 
     def _answer(self, values: protocol.Values) -> protocol.Values:
         self.done = True  # one that is wrong once is not asked again

@@ -10,11 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from broker import catalog, doctor_proxy, host, overrides, programs, state
+from broker.ui import dialog
 from intents import errors, facts, paths, seccomp
 from intents.kinds import display, network
 
 OK, DEGRADED, MISSING, ABSENT = "ok", "degraded", "missing", "absent"
 
+# What Debian calls a package, by the package managers that call it otherwise.
+_PACKAGES = {
+    ("python3-gi", "dnf"): "python3-gobject",
+    ("python3-gi", "pacman"): "python-gobject",
+    ("python3-gi", "apk"): "py3-gobject3",
+    ("gir1.2-gtk-4.0", "dnf"): "gtk4",
+    ("gir1.2-gtk-4.0", "pacman"): "gtk4",
+    ("gir1.2-gtk-4.0", "apk"): "gtk4.0",
+}
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2  # prctl(2)
 
 
@@ -39,7 +49,7 @@ def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
         seen = host.survey(environ, kept)
     except errors.HostError as error:
         return (*found, _proxy(), Finding(name="account", status=MISSING, sentence=_sentence(error), fix=error.hint))
-    displays = (_wayland(seen.wayland), _x11(seen.x11), _abstract(seen))
+    displays = (_wayland(seen.wayland), _x11(seen.x11), _abstract(seen), _window(dialog.missing(environ)))
     buses = (_proxy(), *(_bus(name, seen) for name in ("session", "system")))
     return (*found, *displays, *buses, _runtime(kept), *_reserved(kept), *_overrides(kept))
 
@@ -171,6 +181,19 @@ def _x11(found: facts.X11 | None) -> Finding:
     twin = ", also at an abstract socket" if found.abstract else ""
     walls = "every app with this display can read all keys and see all windows"
     return Finding(name="X11", status=DEGRADED, sentence=f"Display :{found.display} answers{twin}: {walls}.")
+
+
+def _window(missing: str) -> Finding:
+    name = "questions in a window"
+    if not missing:
+        return Finding(name=name, status=OK, sentence="A start without a terminal asks in a window.")
+    if missing == "display":
+        no = "No display answers (WAYLAND_DISPLAY, DISPLAY): a start without a terminal cannot ask."
+        return Finding(name=name, status=ABSENT, sentence=no)
+    what = "the distribution's PyGObject" if missing == "python3-gi" else "GTK 4 for PyGObject"
+    lacking = f"A start without a terminal cannot ask: /usr/bin/python3 does not find {what} (Debian's {missing})."
+    package = _PACKAGES.get((missing, programs.package_manager()), missing)
+    return Finding(name=name, status=DEGRADED, sentence=lacking, fix=programs.install(package))
 
 
 def _abstract(seen: facts.HostFacts) -> Finding:

@@ -107,6 +107,9 @@ def _guarded(work: "Callable[[], int]") -> int:
         if not isinstance(error, errors.IntentError):
             raise
         _say(errors.render(error, "intent-run") + "\n")
+        from broker.ui import choose
+
+        choose.tell(os.environ, error)
         return error.exit_status
 
 

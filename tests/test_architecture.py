@@ -58,10 +58,11 @@ LAYERS = {
         "client",
         "answers lapse",
         "ui.language",
-        "ui.wording ui.keys ui.tty",
+        "ui.wording ui.keys ui.tty ui.gate",
         "ui.choices ui.less",
         "ui.sheet",
-        "ui.terminal ui.plain ui.scripted",
+        "ui.widgets",
+        "ui.terminal ui.plain ui.scripted ui.dialog ui.window",
         "ui.choose",
         "ui",
         "session",
@@ -89,6 +90,7 @@ ONLY_IN = {
     "prompt_toolkit": {"broker.ui.terminal", "broker.ui.plain"},
     "tomlkit": {"intents.authoring"},
     "cryptography": {"intents.sign"},
+    "gi": {"broker.ui.window", "broker.ui.widgets"},
     "sqlite3": {"broker.journal", "broker.verify"},
 }
 ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches verify nothing

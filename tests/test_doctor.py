@@ -28,6 +28,7 @@ NAMES = {
     "Wayland",
     "X11",
     "abstract sockets",
+    "questions in a window",
     "xdg-dbus-proxy",
     "session bus",
     "system bus",

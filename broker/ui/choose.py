@@ -4,23 +4,44 @@ import os
 from collections.abc import Mapping
 
 from broker import prompts
-from broker.ui import plain, sheet, tty
+from broker.ui import dialog, plain, sheet, tty
+from intents import errors
 
 _COLUMNS, _ROWS = 40, 10  # the smallest screen that the sheet is readable on
+# What a desktop tells a program that it starts from a menu or an icon.
+_LAUNCHED = ("GIO_LAUNCHED_DESKTOP_FILE", "XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID")
 
 
 def choose(environ: Mapping[str, str], pick: sheet.Pick) -> prompts.Prompter | None:
-    """The sheet, the plain lines, or None where nobody can be asked: no controlling terminal, or not its foreground.
+    """The sheet or the plain lines on the controlling terminal, else a window, else None: nobody can be asked.
 
-    environ: TERM, INTENT_UI (``plain``) and the locale count; pick: as ``secrets.choice``.
+    environ: TERM, INTENT_UI (``plain``, ``tty``, ``gtk`` or ``none``), the locale and the display count; pick: as
+    ``secrets.choice``. A terminal whose foreground is not ours is none, and neither is a console behind a display.
     """
-    terminal = tty.open_ours()
-    if terminal is None:
+    wish = environ.get("INTENT_UI", "")
+    terminal = tty.open_ours() if wish not in ("none", "gtk") else None
+    if terminal is not None:
+        hidden = wish not in ("tty", "plain") and tty.is_console(terminal) and not dialog.missing(environ)
+        columns, rows = tty.size(terminal)
+        os.close(terminal)
+        if not hidden:
+            return _on_terminal(environ, pick, plainly=columns < _COLUMNS or rows < _ROWS)
+    if wish in ("none", "tty", "plain") or dialog.missing(environ):
         return None
-    columns, rows = tty.size(terminal)
-    os.close(terminal)
-    dumb = environ.get("TERM", "dumb") in ("", "dumb") or environ.get("INTENT_UI") == "plain"
-    if dumb or columns < _COLUMNS or rows < _ROWS:
+    return dialog.Dialog(environ)
+
+
+def tell(environ: Mapping[str, str], error: errors.IntentError) -> None:
+    """Show why a start from a desktop failed, where nobody sees standard error, and wait until it was read."""
+    launched = environ.get("INTENT_UI") == "gtk" or any(environ.get(name) for name in _LAUNCHED)
+    known = error.code == "handshake-abandoned"  # by whoever closed the window
+    if not launched or known or os.isatty(2) or dialog.missing(environ):
+        return
+    dialog.tell(environ, f"{error.message[:1].upper()}{error.message[1:]}.", error.hint)
+
+
+def _on_terminal(environ: Mapping[str, str], pick: sheet.Pick, *, plainly: bool) -> prompts.Prompter:
+    if plainly or environ.get("TERM", "dumb") in ("", "dumb") or environ.get("INTENT_UI") == "plain":
         return plain.Plain(environ, pick)
     from broker.ui import terminal as full_screen  # prompt_toolkit takes a while to import
 

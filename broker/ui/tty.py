@@ -103,6 +103,12 @@ def size(terminal: int) -> tuple[int, int]:
     return columns or 80, rows or 24
 
 
+def is_console(terminal: int) -> bool:
+    """Whether it is a virtual console (console(4)): nobody sees it while a display is on the screen."""
+    number = _number(terminal)
+    return os.major(number) == 4 and os.minor(number) < 64
+
+
 def unicode(environ: Mapping[str, str]) -> bool:
     """Whether the user's locale is UTF-8, by the variables' order of setlocale(3)."""
     locale = next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "")
@@ -142,8 +148,12 @@ def _turn(terminal: int) -> Iterator[None]:
 
 
 def _device(terminal: int) -> str:
-    """The path of the terminal behind /dev/tty, from its device number (ioctl_tty(2) TIOCGDEV, null(4))."""
-    number = int.from_bytes(fcntl.ioctl(terminal, _TIOCGDEV, bytes(4)), sys.byteorder)
+    """The path of the terminal behind /dev/tty, from its device number (null(4))."""
+    number = _number(terminal)
     name = f"/dev/char/{os.major(number)}:{os.minor(number)}"
     return f"/dev/pts/{os.minor(number)}" if os.major(number) in range(136, 144) else name
 
+
+def _number(terminal: int) -> int:
+    """The device number of the terminal behind /dev/tty (ioctl_tty(2) TIOCGDEV)."""
+    return int.from_bytes(fcntl.ioctl(terminal, _TIOCGDEV, bytes(4)), sys.byteorder)

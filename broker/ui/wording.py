@@ -352,3 +352,13 @@ def _cut(words: str, room: int) -> tuple[str, str]:
 def _char_cells(char: str) -> int:
     # Terminals disagree about marks, symbols and number signs, and their tables are newer than ours: count generously.
     return 2 if unicodedata.category(char) in ("So", "No") or unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def weight(question: prompts.Question) -> str:
+    """How risky the question is, and whether the app can do without, in words."""
+    return _weight(question)
+
+
+def span(lifespan: model.Lifespan) -> str:
+    """How long an answer holds, in words."""
+    return _SPANS[lifespan]

@@ -164,9 +164,9 @@ class Desktop:
         done = self.run("/usr/bin/wtype", "-s", "500", "-d", "30", text)
         assert done.returncode == 0, done.stderr
 
-    def click(self, x: int, y: int) -> None:
-        """Click there, on a screen of 800x600."""
-        pointer.click(self.place / "runtime" / self.environ["WAYLAND_DISPLAY"], x, y)
+    def click(self, x: int, y: int, before: Callable[[], None] = lambda: None) -> None:
+        """Click there, on a screen of 800x600, at once after ``before``."""
+        pointer.click(self.place / "runtime" / self.environ["WAYLAND_DISPLAY"], x, y, before)
 
     def keep_screenshot(self, name: str) -> None:
         """Leave the screen as a PNG file in the directory INTENTS_SHOTS, for people to look at."""

@@ -3,6 +3,7 @@
 import pathlib
 import socket
 import time
+from collections.abc import Callable
 
 from broker.companions import wayland_wire as wire
 
@@ -12,8 +13,8 @@ CREATE, MOVE, BUTTON, FRAME = 0, 1, 2, 4  # requests of the manager, then of the
 LEFT = 0x110  # BTN_LEFT of linux/input-event-codes.h
 
 
-def click(path: pathlib.Path, x: int, y: int) -> None:
-    """Press and release the left button at a point of a screen of 800x600."""
+def click(path: pathlib.Path, x: int, y: int, before: Callable[[], None] = lambda: None) -> None:
+    """Press and release the left button at a point of a screen of 800x600, at once after ``before``."""
     with socket.socket(socket.AF_UNIX) as stream:
         stream.connect(str(path))
         stream.sendall(wire.message(wire.DISPLAY, wire.GET_REGISTRY, REGISTRY))
@@ -23,6 +24,7 @@ def click(path: pathlib.Path, x: int, y: int) -> None:
         stream.sendall(wire.message(REGISTRY, wire.BIND, name, MANAGER.encode(), 1, BOUND))
         stream.sendall(wire.message(BOUND, CREATE, 0, POINTER))
         time.sleep(0.3)  # until the programs on the screen have taken the new mouse
+        before()
         for step in (2, 0):
             _frame(stream, wire.message(POINTER, MOVE, _now(), x - step, y, 800, 600))
         for state in (1, 0):
