@@ -62,6 +62,7 @@ LAYERS = {
         "ui.choices ui.less",
         "ui.sheet",
         "ui.widgets",
+        "ui.frame",
         "ui.terminal ui.plain ui.scripted ui.dialog ui.window",
         "ui.choose",
         "ui",
@@ -90,7 +91,7 @@ ONLY_IN = {
     "prompt_toolkit": {"broker.ui.terminal", "broker.ui.plain"},
     "tomlkit": {"intents.authoring"},
     "cryptography": {"intents.sign"},
-    "gi": {"broker.ui.window", "broker.ui.widgets"},
+    "gi": {"broker.ui.window", "broker.ui.frame", "broker.ui.widgets"},
     "sqlite3": {"broker.journal", "broker.verify"},
 }
 ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches verify nothing

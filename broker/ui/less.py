@@ -18,7 +18,7 @@ def options(
     lines = _head(question, page)
     lines += _choice(page, text.said("nothing"), _mark(0, cursor, not any(taken)), 0)
     for number, option in enumerate(offered, 1):
-        words = _weight(question, option, whole=number == len(offered))
+        words = weight(question, option, whole=number == len(offered))
         lines += _choice(page, words, _mark(number, cursor, taken[number - 1]), number)
         for sentence in (option.allows, *option.notes):
             lines += _ours(page, sentence, " " * 9, row=number)
@@ -31,8 +31,8 @@ def listed(
     """The same in lines of text, without nothing, which a word says."""
     lines = _head(question, page)
     for number, option in enumerate(offered, 1):
-        weight = _weight(question, option, whole=number == len(offered))
-        words = text.said("{number}: {weight}. {allows}", number=number, weight=weight, allows=option.allows)
+        weighs = weight(question, option, whole=number == len(offered))
+        words = text.said("{number}: {weight}. {allows}", number=number, weight=weighs, allows=option.allows)
         for sentence in (words, *option.notes):
             lines += _ours(page, sentence, "", "   ")
     return tuple(lines)
@@ -48,10 +48,14 @@ def asked(question: prompts.Question, page: wording.Page, *, elsewhere: bool) ->
 
 def keys(choice: wording.Choice, page: wording.Page, *, elsewhere: bool) -> tuple[wording.Line, ...]:
     """What would be answered now, and what the keys do; elsewhere: whether a place can be named."""
-    stands = text.said("As it stands: {verdict}.", verdict=wording.verdict(choice))
     what = text.said("space or a number gives that   t how long   Enter goes back")
     other = _ours(page, text.said("e another place in it, typed by hand")) if elsewhere else []
-    return (*_choice(page, stands), *_ours(page, what), *other)
+    return (*_choice(page, stands(choice)), *_ours(page, what), *other)
+
+
+def stands(choice: wording.Choice) -> text.Said:
+    """What would be answered now."""
+    return text.said("As it stands: {verdict}.", verdict=wording.verdict(choice))
 
 
 def typing(page: wording.Page) -> tuple[wording.Line, ...]:
@@ -72,7 +76,8 @@ def _mark(number: int, cursor: int, taken: bool) -> str:
     return f"{'>' if number == cursor else ' '} {number if number < 10 else ' '} [{'x' if taken else ' '}]  "
 
 
-def _weight(question: prompts.Question, option: prompts.Narrowing, *, whole: bool) -> str:
+def weight(question: prompts.Question, option: prompts.Narrowing, *, whole: bool) -> str:
+    """How much an option weighs; whole: it is all that is asked for."""
     risk = wording.risk_words(option.risk)
     if whole and len(question.open) > 1:
         return text.said("{risk}, all of them, as asked", risk=risk)

@@ -254,7 +254,7 @@ def _start(state: State) -> State:
     missing = [row for row in state.rows if not row.question.optional and not row.ticked]
     if missing:
         title = missing[0].question.title
-        notice = text.said("It does not start without {title}: allow it, d denies all, l decides later.", title=title)
+        notice = text.said("It does not start without {title}: allow it, deny all or decide later.", title=title)
         return replace(state, notice=notice)
     return _answered(state)
 

@@ -5,6 +5,7 @@ sheet's state.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gi
@@ -13,12 +14,13 @@ gi.require_version("Gtk", "4.0")
 from gi.repository import GObject, Gtk, Pango  # noqa: E402
 
 from broker import prompts  # noqa: E402
-from broker.ui import sheet, wording  # noqa: E402
+from broker.ui import choices, less, wording  # noqa: E402
 from intents import model, text  # noqa: E402
 
 Widget = Any  # PyGObject has no types
 # One line for each sentence, however long: GTK breaks it where the window ends.
 PAGE = wording.Page(width=1 << 20, margin="")
+_INDENT = 26  # what is said about an option stands below its title
 STYLE = """
 .claim { font-style: italic; }
 .claim:dir(ltr) { border-left: 3px solid alpha(currentColor, 0.3); padding-left: 8px; }
@@ -40,6 +42,14 @@ def label(words: str, *classes: str) -> Widget:
 def column(*children: Widget, spacing: int = 6) -> Widget:
     """Widgets below one another."""
     made = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=spacing)
+    for child in children:
+        made.append(child)
+    return made
+
+
+def line(*children: Widget) -> Widget:
+    """Widgets beside one another."""
+    made = Gtk.Box(spacing=12)
     for child in children:
         made.append(child)
     return made
@@ -74,6 +84,14 @@ def name(widget: Widget, words: str) -> None:
     widget.update_property([Gtk.AccessibleProperty.LABEL], [GObject.Value(str, words)])
 
 
+def fill(box: Widget, *children: Widget) -> None:
+    """Put these into a box instead of what it holds."""
+    while (old := box.get_first_child()) is not None:
+        box.remove(old)
+    for child in children:
+        box.append(child)
+
+
 def margins(widget: Widget) -> Widget:
     """The widget, with room around it."""
     for side in ("top", "bottom", "start", "end"):
@@ -81,12 +99,9 @@ def margins(widget: Widget) -> Widget:
     return widget
 
 
-def scrolled(content: Widget | None) -> Widget:
-    """What may be higher than the window."""
-    made = Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER, vexpand=True, focusable=False)
-    if content is not None:
-        made.set_child(margins(content))
-    return made
+def scrolled() -> Widget:
+    """For what may be higher than the window."""
+    return Gtk.ScrolledWindow(hscrollbar_policy=Gtk.PolicyType.NEVER, vexpand=True, focusable=False)
 
 
 def scroll(view: Widget, key: str) -> bool:
@@ -130,50 +145,97 @@ def typed(word: str, pressed: Callable[[str], None]) -> Widget:
 
 
 class Row:
-    """One question and what answers it.
+    """One question and what answers it, both as they stand.
 
     pressed: gets the row's index and a key of the sheet; span: the row's index and the lifespan that was chosen.
+    ``block`` is what has to be read.
     """
 
     def __init__(
         self,
         index: int,
-        question: prompts.Question,
+        row: choices.Row,
         pressed: Callable[[int, str], None],
         span: Callable[[int, model.Lifespan], None],
     ) -> None:
         self._spans: tuple[model.Lifespan, ...] = ()
-        self._index = index
-        self._chosen = span
+        self._answers: list[text.Said] = []
+        self._shown: prompts.Question | None = None
         self._drawing = False
-        title = wording.clean(question.title)
+        title = wording.clean(row.question.title)
         self.check = Gtk.CheckButton(label=text.said("Allow"))
         name(self.check, text.said("Allow: {title}", title=title))
         self.check.connect("toggled", lambda _: None if self._drawing else pressed(index, " "))
-        self._verdict = label("")
-        self._menu = menu(self._pick)
+        self._menu = menu(lambda place: None if self._drawing else span(index, self._spans[place]))
         self._menu.set_hexpand(True)
         name(self._menu, text.said("How long: {title}", title=title))
-        self._details = button(text.said("Details"), lambda: pressed(index, "?"))
-        name(self._details, text.said("Details: {title}", title=title))
-        controls = Gtk.Box(spacing=12)
-        for each in (self.check, self._verdict, self._menu, self._details):
-            controls.append(each)
-        head = column(label(title, "choice"), label(wording.weight(question)), spacing=0)
-        self.widget = column(head, lines(wording.body(question, PAGE)), controls, spacing=9)
-        self.frame = Gtk.Frame(child=margins(self.widget))
+        less = button(text.said("Less"), lambda: pressed(index, "n"))
+        less.set_visible(bool(row.options))
+        name(less, text.said("Less: {title}", title=title))
+        details = button(text.said("Details"), lambda: pressed(index, "?"))
+        name(details, text.said("Details: {title}", title=title))
+        self._words = column()
+        controls = column(line(self.check, self._menu), line(less, details))
+        self.block = column(self._words, controls, spacing=9)
+        self.frame = Gtk.Frame(child=margins(self.block))
 
-    def draw(self, row: sheet.Row, offered: Sequence[model.Lifespan]) -> None:
-        """Show the answer as it stands, with the lifespans that it could have."""
+    def draw(self, row: choices.Row, offered: Sequence[model.Lifespan]) -> bool:
+        """Show the answer as it stands, and the lifespans it could have; whether there is something new to read."""
         self._drawing = True
         self.check.set_active(row.ticked)
-        self._verdict.set_label(text.said("ALLOWED") if row.ticked else text.said("denied"))
-        if tuple(offered) != self._spans:
-            self._spans = tuple(offered)
-            self._menu.set_model(Gtk.StringList.new([wording.span(each) for each in self._spans]))
+        answers = [wording.verdict(replace(row.choice, span=span)) for span in offered]
+        if answers != self._answers:
+            self._spans, self._answers = tuple(offered), answers
+            self._menu.set_model(Gtk.StringList.new(answers))
         self._menu.set_selected(self._spans.index(row.choice.span))
         self._drawing = False
+        if row.standing == self._shown:
+            return False
+        self._shown = row.standing
+        title = label(wording.clean(row.standing.title), "choice")
+        head = column(title, label(wording.weight(row.standing)), spacing=0)
+        fill(self._words, head, lines(wording.body(row.standing, PAGE)))
+        return True
 
-    def _pick(self, position: int) -> None:
-        if not self._drawing and position < len(self._spans):
-            self._chosen(self._index, self._spans[position])
+
+class Options:
+    """How much of one thing the app may have. pressed: gets the number of what was chosen, 0 for nothing."""
+
+    def __init__(self, row: choices.Row, pressed: Callable[[int], None]) -> None:
+        self._drawing = False
+        said = less.options(row.question, row.options, row.taken, -1, PAGE)
+        heads = [line for line in said if line.row < 0 and line.voice is wording.Voice.OURS]
+        self._checks: list[Widget] = []
+        self._either = len(row.question.open) == 1
+        self.blocks = [lines(heads)]
+        for number in range(len(row.options) + 1):
+            own = lines([line for line in said if line.row == number][1:])
+            own.set_margin_start(_INDENT)
+            check = Gtk.CheckButton(label=self._title(row, number))
+            check.add_css_class(wording.Voice.CHOICE.value)
+            if self._checks and self._either:
+                check.set_group(self._checks[0])
+            check.connect("toggled", self._toggled, pressed, number)
+            self._checks.append(check)
+            self.blocks.append(column(check, own))
+        self._stands = label("", "choice")
+        self.widget = column(*self.blocks, self._stands, spacing=12)
+        self.draw(row)
+
+    def _toggled(self, check: Widget, pressed: Callable[[int], None], number: int) -> None:
+        if not self._drawing and (check.get_active() or not self._either):
+            pressed(number)
+
+    @staticmethod
+    def _title(row: choices.Row, number: int) -> str:
+        if not number:
+            return text.said("nothing")
+        return less.weight(row.question, row.options[number - 1], whole=number == len(row.options))
+
+    def draw(self, row: choices.Row) -> None:
+        """Show what would be given."""
+        self._drawing = True
+        for check, taken in zip(self._checks, (not any(row.taken), *row.taken), strict=True):
+            check.set_active(taken)
+        self._stands.set_label(less.stands(row.choice))
+        self._drawing = False

@@ -15,155 +15,16 @@ import gi
 
 gi.require_version("Gdk", "4.0")
 gi.require_version("Gtk", "4.0")
-from gi.repository import Gdk, Gio, GLib, Gtk  # noqa: E402
+from gi.repository import Gdk, Gtk  # noqa: E402
 
 from broker import client, prompts, wire  # noqa: E402
-from broker.ui import gate, keys, sheet, widgets, wording  # noqa: E402
+from broker.ui import frame, keys, sheet, widgets, wording  # noqa: E402
 from intents import errors, model, text  # noqa: E402
 
-_WIDE, _HIGH = 560, 680
 _ENTER = ("Return", "KP_Enter", "ISO_Enter")
-_PORTAL = ("org.freedesktop.portal.Desktop", "/org/freedesktop/portal/desktop", "org.freedesktop.portal.Settings")
-_LARGEST = 3.0  # times the usual size of text
 
 
-class _Frame:
-    """A window that knows when input counts, and ends with whoever started it."""
-
-    def __init__(self, title: str, settle: float, dark: bool) -> None:
-        GLib.set_prgname("intent-run")  # what the window is called on Wayland
-        self.loop = GLib.MainLoop()
-        self.gate = gate.Gate(settle)
-        self.painted = False
-        self._waiting = 0
-        self._size = (0, 0)
-        self._focused = False
-        self.window = Gtk.Window(title=title, default_width=_WIDE, default_height=_HIGH)
-        _appear(dark)
-        self.window.connect("close-request", lambda _: self.closed())
-        self.window.connect("notify::is-active", lambda *_: self.settle())  # where keys go to
-        # Before any widget sees it. PyGObject before 3.48 does not know events themselves.
-        hands = Gtk.GestureClick(button=0, propagation_phase=Gtk.PropagationPhase.CAPTURE)
-        hands.connect("pressed", lambda gesture, *_: self._clicked(gesture))
-        typing = Gtk.EventControllerKey(propagation_phase=Gtk.PropagationPhase.CAPTURE)
-        typing.connect("key-pressed", lambda _, value, *more: self._typed(Gdk.keyval_name(value) or ""))
-        for controller in (hands, typing):
-            self.window.add_controller(controller)
-        GLib.unix_fd_add_full(0, 0, GLib.IOCondition.IN | GLib.IOCondition.HUP, lambda *_: self.loop.quit())
-
-    def show(self) -> None:
-        """Put the window on the screen."""
-        self.window.present()
-        clock = self.window.get_frame_clock()
-        clock.connect("after-paint", lambda _: self._paint())
-        surface = self.window.get_surface()
-        surface.connect("layout", lambda _, width, height: self._layout((width, height)))
-        surface.connect("notify::state", lambda *_: self._focus())
-
-    def closed(self) -> bool:
-        """The window was closed."""
-        self.loop.quit()
-        return False
-
-    def key(self, name: str) -> bool:
-        """A key that counts, by its name of gdk/gdkkeysyms.h; whether that was all."""
-        return name == "Escape" and (self.loop.quit() or True)
-
-    def first(self) -> None:
-        """The window is on the screen for the first time."""
-
-    def waits(self, waiting: bool) -> None:
-        """Input has ceased to count, or counts from now on."""
-
-    def settle(self) -> None:
-        """The page changed under the hand: it has to stand still anew."""
-        if self.painted and self.focused():
-            self.gate.settle(time.monotonic())
-        self._look()
-
-    def _paint(self) -> None:
-        if not self.painted:
-            self.painted = True
-            self.first()
-            self.settle()
-
-    def _layout(self, size: tuple[int, int]) -> None:
-        if size != self._size:
-            self._size = size
-            self.settle()
-
-    def focused(self) -> bool:
-        """Whether the window has the focus, which it can have without a keyboard."""
-        surface = self.window.get_surface()
-        return surface is not None and bool(surface.get_state() & Gdk.ToplevelState.FOCUSED)
-
-    def _focus(self) -> None:
-        if self.focused() != self._focused:
-            self._focused = self.focused()
-            self.gate.shut()
-            self.settle()
-
-    def _clicked(self, gesture: Any) -> None:
-        if not self.gate.take(time.monotonic()):
-            gesture.set_state(Gtk.EventSequenceState.CLAIMED)  # and so nobody else's
-        self._look()
-
-    def _typed(self, name: str) -> bool:
-        counts = self.gate.take(time.monotonic())
-        self._look()
-        return not counts or self.key(name)
-
-    def _look(self) -> bool:
-        """Say whether input counts, and look again as long as it does not."""
-        live = self.gate.live(time.monotonic())
-        self.waits(not live)
-        if self._waiting:
-            GLib.source_remove(self._waiting)
-        shut = live or not self.focused()
-        self._waiting = 0 if shut else GLib.timeout_add(50, self._again)
-        return False
-
-    def _again(self) -> bool:
-        self._waiting = 0
-        return self._look()
-
-
-def _appear(dark: bool) -> None:
-    """Light or dark, and as large, as the user has it: what the settings said, and what the desktop says (portal)."""
-    style = Gtk.CssProvider()
-    if hasattr(style, "load_from_string"):  # GTK 4.12
-        style.load_from_string(widgets.STYLE)
-    else:
-        style.load_from_data(widgets.STYLE.encode())
-    screen = Gdk.Display.get_default()
-    Gtk.StyleContext.add_provider_for_display(screen, style, Gtk.STYLE_PROVIDER_PRIORITY_APPLICATION)
-    settings = Gtk.Settings.get_default()
-    settings.props.gtk_application_prefer_dark_theme = dark
-
-    def told(bus: Any, result: Any) -> None:
-        try:
-            (found,) = bus.call_finish(result).unpack()
-        except GLib.Error:
-            return
-        scheme = found.get("org.freedesktop.appearance", {}).get("color-scheme", 0)
-        settings.props.gtk_application_prefer_dark_theme = scheme == 1 or (dark and scheme == 0)
-        scale = found.get("org.gnome.desktop.interface", {}).get("text-scaling-factor", 1.0)
-        settings.props.gtk_xft_dpi = int(96 * 1024 * min(max(float(scale), 1.0), _LARGEST))
-
-    def connected(_: Any, result: Any) -> None:
-        try:
-            bus = Gio.bus_get_finish(result)
-        except GLib.Error:
-            return
-        name, path, interface = _PORTAL
-        wanted = GLib.Variant("(as)", (["org.freedesktop.appearance", "org.gnome.desktop.interface"],))
-        flags = Gio.DBusCallFlags.NONE
-        bus.call(name, path, interface, "ReadAll", wanted, None, flags, 5000, None, told)
-
-    Gio.bus_get(Gio.BusType.SESSION, None, connected)
-
-
-class _Ask(_Frame):
+class _Ask(frame.Frame):
     """One handshake in a window: the list of questions, and in its place the details or the word of one of them."""
 
     def __init__(self, asker: client.Client, dark: bool, settle: float) -> None:
@@ -177,26 +38,27 @@ class _Ask(_Frame):
         title = text.said("{app} asks what it may do", app=self._request.app_id)
         super().__init__(title, settle, dark)
         self._read: set[tuple[Any, bool]] = set()
+        self._options: widgets.Options | None = None
+        self._combined: tuple[wording.Line, ...] | None = None
         self._build()
         self._draw()
 
     # What it is made of
 
     def _build(self) -> None:
-        self._rows = [
-            widgets.Row(index, question, self._press, self._span)
-            for index, question in enumerate(self._request.questions)
-        ]
+        self._rows = [widgets.Row(*row, self._press, self._span) for row in enumerate(self._state.rows)]
         self._head = widgets.lines((*wording.head(self._request, widgets.PAGE), *_unprotected()))
         self._head.set_focusable(True)
-        together = widgets.lines(wording.together(self._request, widgets.PAGE))
-        self._blocks = [self._head, *(row.widget for row in self._rows), together]
-        content = widgets.column(self._head, *(row.frame for row in self._rows), together, spacing=12)
-        self._list = widgets.scrolled(content)
-        self._list.get_vadjustment().connect("value-changed", lambda _: self._look())
-        self._page = widgets.scrolled(None)
+        self._together = widgets.column()
+        self._blocks = [self._head, *(row.block for row in self._rows), self._together]
+        self._list = widgets.scrolled()
+        self._list.set_child(
+            widgets.margins(widgets.column(self._head, *(row.frame for row in self._rows), self._together, spacing=12))
+        )
+        self._page = widgets.scrolled()
         self._stack = Gtk.Stack()
         for page in (self._list, self._page):
+            page.get_vadjustment().connect("value-changed", lambda _: self._look())
             self._stack.add_child(page)
         self._notice = widgets.label("", "warning")
         self._answers = Gtk.Grid(column_homogeneous=True, row_spacing=6, column_spacing=6)
@@ -223,6 +85,11 @@ class _Ask(_Frame):
         self._state = sheet.press(self._state, key, self._seen(), secrets.choice)
         self._draw()
 
+    def _take(self, number: int) -> None:
+        """How much is given was chosen, on its own page."""
+        self._state = dataclasses.replace(self._state, option=number)
+        self._press(-1, " ")
+
     def _span(self, index: int, span: model.Lifespan) -> None:
         """A lifespan was chosen for the answer of one question."""
         rows = list(self._state.rows)
@@ -248,7 +115,7 @@ class _Ask(_Frame):
         if focus in (self._later, self._deny, self._back):
             focus.activate()
             return
-        inside = [index for index, row in enumerate(self._rows) if focus.is_ancestor(row.widget)]
+        inside = [index for index, row in enumerate(self._rows) if focus.is_ancestor(row.block)]
         if inside and self._state.view is sheet.View.LIST:
             self._press(inside[0], "?")
         elif self._state.view is sheet.View.LIST:
@@ -281,7 +148,7 @@ class _Ask(_Frame):
             words = text.said("Nothing counts while another window has the focus.")
         elif waiting:
             words = text.said("Keys and clicks count in a moment.")
-        elif not words and not seen.all:
+        elif not words and not seen.all and self._view in (sheet.View.LIST, sheet.View.LESS):
             words = text.said("There is more to read: scroll down.")
         self._notice.set_label(words)
 
@@ -290,7 +157,16 @@ class _Ask(_Frame):
             self._finish()
             return
         for row, widget in zip(self._state.rows, self._rows, strict=True):
-            widget.draw(row, prompts.spans(self._request, row.question, row.choice.effect))
+            offered = prompts.spans(self._request, row.question, row.choice.effect, row.standing.risk)
+            if widget.draw(row, offered):
+                self._unread(widget.block)
+        together = wording.together(self._request, widgets.PAGE, self._state.given)
+        if together != self._combined:
+            self._combined = together
+            widgets.fill(self._together, widgets.lines(together))
+            self._unread(self._together)
+        if self._options is not None and self._state.view is sheet.View.LESS:
+            self._options.draw(self._state.row)
         if self._state.view is not self._view:
             self._view = self._state.view
             self._turn()
@@ -303,27 +179,39 @@ class _Ask(_Frame):
         self._answers.set_visible(listed)
         self._back.set_visible(not listed)
         self._stack.set_visible_child(self._list if listed else self._page)
-        if listed:
+        row, focus = self._state.row if self._rows else None, self._back
+        if listed or row is None:
             # At first nothing that answers has the focus; after that, what the page was opened from.
-            (self._rows[self._state.cursor].check if self.painted else self._head).grab_focus()
-        elif self._view is sheet.View.DETAILS:
-            question = self._state.row.question
-            self._page.set_child(widgets.margins(widgets.lines(wording.details(self._request, question, widgets.PAGE))))
-            self._back.grab_focus()
+            (self._rows[self._state.cursor].check if self.painted and self._rows else self._head).grab_focus()
+            return
+        if self._view is sheet.View.DETAILS:
+            page = widgets.lines(wording.details(self._request, row.question, widgets.PAGE))
+        elif self._view is sheet.View.LESS:
+            self._options = widgets.Options(row, self._take)
+            page = self._options.widget
         else:
-            said = wording.critical(self._state.row.question, self._state.word, widgets.PAGE)
-            entry = widgets.typed(self._state.word, lambda letter: self._press(-1, letter))
-            self._page.set_child(widgets.margins(widgets.column(widgets.lines(said, "stop"), entry, spacing=12)))
-            entry.grab_focus()
+            asked = prompts.narrowed(row.question, self._state.pending)
+            said = wording.critical(asked, self._state.word, widgets.PAGE)
+            focus = widgets.typed(self._state.word, lambda letter: self._press(-1, letter))
+            page = widgets.column(widgets.lines(said, "stop"), focus, spacing=12)
+        self._page.set_child(widgets.margins(page))
+        self._page.get_vadjustment().set_value(0)
+        focus.grab_focus()
 
     def _seen(self) -> sheet.Seen:
         """How much was on the screen: a block counts once its beginning and its end have been."""
-        view = self._list.get_vadjustment()
-        if self.painted and self.focused() and self._state.view is sheet.View.LIST:
-            for block in self._blocks:
-                self._read.update((block, end) for end in widgets.inside(block, self._list, view.get_page_size()))
-        read = [all((block, end) in self._read for end in (False, True)) for block in self._blocks]
-        return sheet.Seen(row=bool(self._rows) and read[1 + self._state.cursor], all=all(read))
+        less = self._view is sheet.View.LESS and self._options is not None
+        blocks, page = (self._options.blocks, self._page) if less and self._options else (self._blocks, self._list)
+        if self.painted and self.focused() and page is self._stack.get_visible_child():
+            height = page.get_vadjustment().get_page_size()
+            for block in blocks:
+                self._read.update((block, end) for end in widgets.inside(block, page, height))
+        read = [all((block, end) in self._read for end in (False, True)) for block in blocks]
+        return sheet.Seen(row=all(read) if less else bool(self._rows) and read[1 + self._state.cursor], all=all(read))
+
+    def _unread(self, block: Any) -> None:
+        """It says something else now."""
+        self._read -= {(block, False), (block, True)}
 
     def _finish(self) -> None:
         answers = None if self._state.answers is None else wire.answers_data(self._state.answers)
@@ -331,13 +219,14 @@ class _Ask(_Frame):
         self._asker.call("answer", question=self._question, shown=self._shown, answers=answers)
 
 
-class _Tell(_Frame):
+class _Tell(frame.Frame):
     """Why something did not start, to be read and closed."""
 
     def __init__(self, told: Any, dark: bool) -> None:
         super().__init__(text.said("Not started"), 0, dark)
         words = [widgets.label(wording.clean(told["message"]), "choice"), widgets.label(wording.clean(told["hint"]))]
-        page = widgets.scrolled(widgets.column(*words, spacing=12))
+        page = widgets.scrolled()
+        page.set_child(widgets.margins(widgets.column(*words, spacing=12)))
         close = widgets.button(text.said("_Close"), self.loop.quit)
         self.window.set_child(widgets.column(page, widgets.margins(close), spacing=0))
         close.grab_focus()
@@ -356,9 +245,9 @@ def main(mode: str, look: str, settle: str = "0") -> int:
     asker = client.Client(socket.socket(fileno=0))
     try:
         dark = look == "dark"
-        frame = _Ask(asker, dark, float(settle)) if mode == "ask" else _Tell(asker.event(), dark)
-        frame.show()
-        frame.loop.run()
+        shown = _Ask(asker, dark, float(settle)) if mode == "ask" else _Tell(asker.event(), dark)
+        shown.show()
+        shown.loop.run()
     except errors.MessageError:
         return 1
     return 0

@@ -175,7 +175,7 @@ def together(
 
 def details(request: prompts.Request, question: prompts.Question, page: Page) -> tuple[Line, ...]:
     """Everything known about one question."""
-    lines = flow(page, Voice.CHOICE, f"{_weight(question)}: {question.title}")
+    lines = flow(page, Voice.CHOICE, f"{weight(question)}: {question.title}")
     lines += body(question, page)
     if question.parts:
         lines += flow(page, Voice.OURS, "One by one, it could:")
@@ -191,7 +191,7 @@ def details(request: prompts.Request, question: prompts.Question, page: Page) ->
 
 def critical(question: prompts.Question, word: str, page: Page) -> tuple[Line, ...]:
     """The screen of one critical question, with the word that has to be typed."""
-    lines = flow(page, Voice.WARNING, f"STOP  {_weight(question)}: {question.title}")
+    lines = flow(page, Voice.WARNING, f"STOP  {weight(question)}: {question.title}")
     lines += body(question, page)
     lines += flow(page, Voice.WARNING, f"To allow it, type the word  {word}  by hand. Nothing else allows it.")
     return tuple(lines)
@@ -252,7 +252,7 @@ def numbered(request: prompts.Request, index: int, page: Page) -> tuple[Line, ..
     """The heading of one question where they come one after the other."""
     question = request.questions[index]
     count = f"Question {index + 1} of {len(request.questions)}"
-    return tuple(flow(page, Voice.CHOICE, f"{count}, {_weight(question)}: {question.title}"))
+    return tuple(flow(page, Voice.CHOICE, f"{count}, {weight(question)}: {question.title}"))
 
 
 def offer(words: Sequence[str], page: Page) -> tuple[Line, ...]:
@@ -298,7 +298,7 @@ def _heading(question: prompts.Question, choice: Choice, current: bool, page: Pa
     whole = flow(page, Voice.CHOICE, aligned, mark, " " * 6, row=row)
     if len(whole) == 1:
         return whole
-    return flow(page, Voice.CHOICE, f"{verdict(choice)}, {_weight(question)}: {question.title}", mark, " " * 6, row=row)
+    return flow(page, Voice.CHOICE, f"{verdict(choice)}, {weight(question)}: {question.title}", mark, " " * 6, row=row)
 
 
 def verdict(choice: Choice) -> text.Said:
@@ -317,7 +317,8 @@ def _need(question: prompts.Question) -> str:
     return "optional" if question.optional else "required"
 
 
-def _weight(question: prompts.Question) -> str:
+def weight(question: prompts.Question) -> str:
+    """How risky the question is, and whether the app can do without, in words."""
     return f"{risk_words(question.risk)}, {_need(question)}"
 
 
@@ -352,13 +353,3 @@ def _cut(words: str, room: int) -> tuple[str, str]:
 def _char_cells(char: str) -> int:
     # Terminals disagree about marks, symbols and number signs, and their tables are newer than ours: count generously.
     return 2 if unicodedata.category(char) in ("So", "No") or unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def weight(question: prompts.Question) -> str:
-    """How risky the question is, and whether the app can do without, in words."""
-    return _weight(question)
-
-
-def span(lifespan: model.Lifespan) -> str:
-    """How long an answer holds, in words."""
-    return _SPANS[lifespan]

@@ -48,6 +48,19 @@ def test_denied_is_stored_and_the_app_starts_without(desk: asked.Asked) -> None:
     assert event.body["granted"] is None
 
 
+def test_less_is_given_where_less_was_chosen(desk: asked.Asked) -> None:
+    begun = desk.open("cat ~/Notes/old; echo more >~/Notes/new; true")
+    desk.press("Tab", "Tab", "Tab", "space")
+    desk.press("Tab", "Down")
+    desk.screen.keep_screenshot("dialog-less")
+    desk.press("Escape")
+    desk.press("alt+s")
+    shown = asked.ends(begun, 0)
+    assert "old notes" in shown and "Read-only file system" in shown
+    (event,) = starting.events(desk.where, What.DECISION)
+    assert event.body["granted"]["access"] == "read"
+
+
 @pytest.mark.parametrize("keys", [("Escape",), ("alt+l",), ("space", "Return", "y", "s", "Escape")])
 def test_deciding_later_stores_nothing_and_starts_nothing(desk: asked.Asked, keys: tuple[str, ...]) -> None:
     begun = desk.open(LOOK)

@@ -75,7 +75,7 @@ def test_an_answer_that_is_not_on_offer_is_none(answers: Sequence[prompts.Answer
         "call('answer', question=it['question'], shown=it['shown'], answers='yes')",
         "call('grant', question=it['question'], shown=it['shown'], answers=json.loads(sys.argv[1]))",
     ],
-    ids="ends killed garbage deep flood hash question null absent text method".split(),
+    ids=["ends", "killed", "garbage", "deep", "flood", "hash", "question", "null", "absent", "text", "method"],
 )
 def test_a_helper_that_answers_wrongly_has_not_answered(then: str) -> None:
     assert ask(f"{SPEAKS}\nit = put(); call('showing')\n{then}", said(ALLOWED)) is None
@@ -107,9 +107,11 @@ json.dump(found, open(sys.argv[2], "w"))
 def test_the_helper_gets_its_socket_and_what_a_window_needs(tmp_path: pathlib.Path) -> None:
     report = f"{tmp_path}/report"
     hostile = {
-        **{"LD_PRELOAD": "/x.so", "PYTHONPATH": "/x", "GTK_MODULES": "x", "GTK_PATH": "/x", "GI_TYPELIB_PATH": "/x"},
-        **{"GTK_THEME": "x", "HOME": "/home/me", "XDG_CONFIG_HOME": "/home/me/.config", "XDG_DATA_DIRS": "/x"},
-        **{"WAYLAND_DISPLAY": "wayland-0", "XDG_RUNTIME_DIR": "/run/user/1", "SECRET": "x", "LC_ALL": "C.UTF-8"},
+        **dict.fromkeys(("LD_PRELOAD", "PYTHONPATH", "GTK_MODULES", "GTK_PATH", "GI_TYPELIB_PATH", "GTK_THEME"), "/x"),
+        **dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_DATA_DIRS", "SECRET"), "/x"),
+        "WAYLAND_DISPLAY": "wayland-0",
+        "XDG_RUNTIME_DIR": "/run/user/1",
+        "LC_ALL": "C.UTF-8",
     }
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
