@@ -12,6 +12,9 @@ from broker import app as apps
 from broker import history, journal, prompts, protocol, record, wire
 from intents import decide, model
 
+PATIENCE = 3  # times that a question is closed before it rests
+REST = 7 * 86400  # seconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
@@ -44,6 +47,17 @@ def handshake(app: apps.App, book: journal.Journal, now: model.Clock, *, launchi
         lasting = tuple(span for span in request.lifespans if span is not model.Lifespan.ONCE)
         request = dataclasses.replace(request, lifespans=lasting)
     return Handshake(app=app, now=now, delta=delta, request=request, launching=launching)
+
+
+def rests_until(book: journal.Journal, delta: model.Delta, now: model.Clock) -> int:
+    """Until when the question is not shown by itself (seconds since the epoch), or 0: it went unanswered too often.
+
+    Where the clock was set back behind the last time, it is shown.
+    """
+    app_id, lineage = delta.vetted.manifest.app.id, delta.vetted.lineage
+    shown = [event.at for event in book.pending(app_id, lineage) if history.asked(event)]
+    resting = len(shown) >= PATIENCE and shown[-1] <= now.wall < shown[-1] + REST
+    return shown[-1] + REST if resting else 0
 
 
 def stands(asked: Handshake, book: journal.Journal) -> bool:

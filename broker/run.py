@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
     from broker import prompts
 
-USAGE = """usage: intent-run [--unsigned] [--read | --write] APP [ARGUMENT ...]
+USAGE = """usage: intent-run [--ask] [--unsigned] [--read | --write] APP [ARGUMENT ...]
 
 Start APP, an app id, an alias or a manifest file, with the permissions you granted it and nothing else.
 Everything after APP belongs to the app. An app that takes files gets those named there, for this run.
 
+  --ask        ask what is open now, even where you closed the question three times and it rests for a week
   --read       let it read the files named on its command line, and no more, whatever its manifest says
   --write      let it read and change them
   --unsigned   start a manifest that nobody vouches for: nothing of it outlives the session
@@ -40,7 +41,7 @@ def main() -> int:
     options: set[bytes] = set()
     while words and words[0].startswith(b"--"):
         options.add(words.pop(0))
-    known = {b"--unsigned", b"--describe", b"--host-facts", *FILES}
+    known = {b"--ask", b"--unsigned", b"--describe", b"--host-facts", *FILES}
     if options & {b"--help", b"--version"}:
         return _tell(options)
     if not words or words[0].startswith(b"-") or options - known or options >= FILES:
@@ -157,6 +158,7 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
         typed=os.isatty(0),
         unsigned=b"--unsigned" in options,
         files=_wanted(options).decode(),
+        insist=b"--ask" in options,
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from broker import answers, history, journal, lapse, launch, plans, programs, prompts, protocol, runs, state
@@ -22,12 +23,14 @@ def start(
     typed: bool,
     unsigned: bool = False,
     files: str = "",
+    insist: bool = False,
 ) -> int:
     """Launch what ``name`` means; returns only on a terminal, with the app's exit status.
 
     whom: who can be asked, if anybody; called only when there is a question. say: takes one line for standard error.
-    files: ``read`` or ``write``, where the user says what the app may do with files named on its command line.
-    Raises every kind of IntentError, and then nothing was started.
+    files: ``read`` or ``write``, where the user says what the app may do with files named on its command line. insist:
+    the user wants to be asked now, though the question rests. Raises every kind of IntentError, and then nothing was
+    started.
     """
     app = apps.load(name, environ, typed=typed, unsigned=unsigned, files=files)
     programs.check_bwrap(app.host.bwrap)
@@ -35,21 +38,26 @@ def start(
     now = state.clock(app.places)
     for line in lapse.notice(app, now):
         say(line)
-    answered = _ask(app, now, whom, say)
+    answered = _ask(app, now, whom, say, insist=insist)
     # Who leaves `--unsigned`, `--read` or `--write` out must not get what was compiled with it.
     path = "" if unsigned or files else plans.file(app.places, name, typed=typed)
     return launch.execute(_compile(app, now, answered, path, say), arguments, say, wanted=files.encode())
 
 
 def _ask(
-    app: apps.App, now: model.Clock, whom: Callable[[], prompts.Prompter | None], say: Say
+    app: apps.App, now: model.Clock, whom: Callable[[], prompts.Prompter | None], say: Say, *, insist: bool
 ) -> tuple[model.Decision, ...]:
     """Hold the handshake if one is due; the decisions for this launch alone. Others that start the app wait here.
 
     Raises RefusedError ``handshake-abandoned``; then one more unanswered question is on record, and no decision.
     ``question-gone`` and ``question-changed``: somebody else answered meanwhile, and nothing is recorded.
     """
-    prompter = whom() if _asks(app, now) else None
+    if not _asks(app, now, insist=insist):
+        return ()
+    prompter = whom()
+    if prompter is None and insist:
+        message = f"there is no terminal to ask on for {app.manifest.app.name}"
+        raise errors.RefusedError("no-way-to-ask", message, hint=f"`intent-ctl pending {app.manifest.app.id}`")
     if prompter is None:
         return ()
     with _turn(app, say), journal.Journal.open(app.places) as book:
@@ -89,9 +97,10 @@ def _moot(asked: answers.Handshake, book: journal.Journal) -> bool:
         return True
 
 
-def _asks(app: apps.App, now: model.Clock) -> bool:
+def _asks(app: apps.App, now: model.Clock, *, insist: bool) -> bool:
     with journal.Journal.open(app.places) as book:
-        return answers.due(app.delta(book, now))
+        delta = app.delta(book, now)
+        return answers.due(delta) and (insist or not answers.rests_until(book, delta, now))
 
 
 def _compile(
@@ -102,11 +111,12 @@ def _compile(
     with state.lock(app.lock("state")), journal.Journal.open(app.places) as book:
         delta = app.delta(book, now, once)
         _queue(book, delta, now, say)
+        rest = answers.rests_until(book, delta, now)
         if delta.vetted.trust is model.Trust.FIRST_USE:
-            raise _unknown_publisher(delta.vetted)
+            raise _unknown_publisher(delta.vetted, rest)
         _raise_serial(app, book, delta.vetted, now)
         grant = decide.settle(delta)
-        _refuse_unasked(delta, grant, app.host)
+        _refuse_unasked(delta, grant, app.host, rest)
         compiled = compiler.compile_sandbox(grant, app.host)
         head = book.head(app_id, delta.vetted.lineage)
         guarded = (*app.guards, *_decision_guards(app, delta, now, head))
@@ -117,7 +127,7 @@ def _compile(
             raise errors.HostError("launch-failed", message, hint=f"intent-ctl show {app_id}")
         if path and decide.storable(delta) and not compiled.withheld:
             plans.write(app.places, path, app_id, head, data)
-    for line in _notices(delta, compiled, app.host):
+    for line in _notices(delta, compiled, app.host, rest):
         say(line)
     return sections
 
@@ -132,13 +142,21 @@ def _queue(book: journal.Journal, delta: model.Delta, now: model.Clock, say: Say
         say(f"what it asks is not in the queue: {error.message}")
 
 
-def _unknown_publisher(vetted: model.Vetted) -> errors.SignatureError:
+def _unknown_publisher(vetted: model.Vetted, rest: int) -> errors.SignatureError:
     app = vetted.manifest.app
+    unanswered = f"; {_rests(rest)}" if rest else ""
+    shown = f"`intent-run --ask {app.id}`" if rest else "start it once in a terminal"
     return errors.SignatureError(
         "publisher-unknown",
-        f"{app.name} is signed by {vetted.fingerprint}, and nobody here has agreed to trust that key",
-        hint=f"start it once in a terminal, or `intent-ctl trust accept {app.id} {vetted.fingerprint}`",
+        f"{app.name} is signed by {vetted.fingerprint}, and nobody here has agreed to trust that key{unanswered}",
+        hint=f"{shown}, or `intent-ctl trust accept {app.id} {vetted.fingerprint}`",
     )
+
+
+def _rests(until: int) -> str:
+    """What is to be said of a question that is not shown, and why."""
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))
+    return f"its question was closed {answers.PATIENCE} times without an answer, and is not shown by itself until {day}"
 
 
 def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, now: model.Clock) -> None:
@@ -148,18 +166,20 @@ def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, no
         book.record(now, [history.raised(app.pin(vetted, now))])
 
 
-def _refuse_unasked(delta: model.Delta, grant: model.Grant, host: facts.HostFacts) -> None:
+def _refuse_unasked(delta: model.Delta, grant: model.Grant, host: facts.HostFacts, rest: int) -> None:
     """A required intent that is still open: nobody could be asked. Raises RefusedError ``no-way-to-ask``."""
     open_ids = {change.intent.id for change in delta.questions}
     missing = [intent for intent in grant.missing_required if intent.id in open_ids]
     if missing:
         name, wanted = delta.vetted.manifest.app.name, ", ".join(f"`{intent.id}`" for intent in missing)
-        message = f"{name} needs {wanted}, and there is no terminal to ask on"
-        hint = f"`{_pending(delta)}`, or `{risk.grant_command(delta.vetted, missing, host)}`"
+        message = f"{name} needs {wanted}, and {_rests(rest) if rest else 'there is no terminal to ask on'}"
+        shown = [f"`intent-run --ask {delta.vetted.manifest.app.id}`"] if rest else []
+        how = [*shown, f"`{_pending(delta)}`", f"or `{risk.grant_command(delta.vetted, missing, host)}`"]
+        hint = ", ".join(how)
         raise errors.RefusedError("no-way-to-ask", message, hint=hint)
 
 
-def _notices(delta: model.Delta, compiled: compiler.Compiled, host: facts.HostFacts) -> list[str]:
+def _notices(delta: model.Delta, compiled: compiler.Compiled, host: facts.HostFacts, rest: int) -> list[str]:
     lines = [f"`{name}` is granted but not given: {error.message}" for name, error in compiled.withheld]
     unasked = [change.intent for change in delta.questions]
     if unasked:
@@ -167,6 +187,7 @@ def _notices(delta: model.Delta, compiled: compiler.Compiled, host: facts.HostFa
         how = grant if delta.vetted.trust is not model.Trust.UNSIGNED else "start it in a terminal"
         names = ", ".join(intent.id for intent in unasked)
         lines.append(f"{delta.vetted.manifest.app.name} starts without {names}; to answer: {how}")
+        lines += [f"{_rests(rest)}: intent-run --ask {delta.vetted.manifest.app.id}"] if rest else []
     return lines
 
 
