@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker import app as apps
-from broker import history, journal, prompts, protocol, record, wire
-from intents import decide, model
+from broker import elsewhere, history, journal, prompts, protocol, record, wire
+from intents import decide, model, risk
 
 PATIENCE = 3  # times that a question is closed before it rests
 REST = 7 * 86400  # seconds
@@ -39,6 +39,7 @@ def due(delta: model.Delta) -> bool:
 
 def handshake(app: apps.App, book: journal.Journal, now: model.Clock, *, launching: bool) -> Handshake | None:
     """What is open for the app, if anything. Raises SignatureError, JournalError."""
+    app = app.recalling(book)
     delta = app.delta(book, now)
     if not due(delta):
         return None
@@ -46,6 +47,7 @@ def handshake(app: apps.App, book: journal.Journal, now: model.Clock, *, launchi
     if not launching:
         lasting = tuple(span for span in request.lifespans if span is not model.Lifespan.ONCE)
         request = dataclasses.replace(request, lifespans=lasting)
+    request = dataclasses.replace(request, elsewhere=elsewhere.looking(app, delta))
     return Handshake(app=app, now=now, delta=delta, request=request, launching=launching)
 
 
@@ -71,7 +73,9 @@ def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) ->
 
     Raises RefusedError ``not-on-offer``, ``question-gone`` or ``question-changed``, or JournalError: nothing is stored.
     """
-    if not prompts.fits(asked.request, answers):
+    seen = asked.app.seeing(scope for answer in answers for scope in answer.scopes or ())
+    trust = asked.delta.vetted.trust
+    if not prompts.fits(asked.request, answers, lambda scope: risk.of((scope,), seen.host, trust)):
         raise protocol.not_on_offer(asked.question)
     once: list[model.Decision] = []
 
@@ -79,7 +83,7 @@ def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) ->
         if not stands(asked, book):
             found = handshake(asked.app, book, asked.now, launching=asked.launching)
             raise protocol.question_changed(asked.question) if found else protocol.question_gone(asked.question)
-        made, passing = _decisions(asked, answers, source)
+        made, passing = _decisions(dataclasses.replace(asked, app=seen), answers, source)
         once.extend(passing)
         app_id, vetted = asked.app.manifest.app.id, asked.delta.vetted
         pinned = record.publisher(asked.app, vetted, asked.now)

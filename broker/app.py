@@ -2,11 +2,11 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import catalog, displays, guards, host, journal, plans, state
-from intents import diff, errors, facts, model, parse, sign, trust
+from intents import diff, errors, facts, model, parse, paths, sign, trust
 from intents.kinds import path
 
 
@@ -21,13 +21,15 @@ class App:
     host: facts.HostFacts
     guards: tuple[guards.Guard, ...]
     unsigned: bool
+    also: tuple[str, ...] = ()  # places beside those of the intents, that are or may be given instead
 
     @property
     def objects(self) -> dict[str, str]:
-        """The canonical path now of every place an intent names, and the identity of its directory (``diff.diff``)."""
+        """The canonical path now of each place looked at, and the identity of its directory (``diff.diff``)."""
         known = dict(self.host.directories)
         scopes = [intent.scope for intent in self.manifest.intents]
         named = {scope.place for scope in scopes if isinstance(scope, path.Path)}
+        named |= set(map(paths.parse_place, self.also))
         resolved = {place.text: self.host.path(place.resolve(known) or "") for place in named}
         found = {text: fact for text, fact in resolved.items() if fact is not None}
         identities = {model.identity(text): fact.identity for text, fact in found.items() if fact.identity}
@@ -42,6 +44,21 @@ class App:
         except errors.SignatureError as error:
             error.subject = error.subject or self.found.path
             raise
+
+    def seeing(self, scopes: Iterable[model.Scope]) -> "App":
+        """The same, with the places looked at that these scopes name and no intent does."""
+        known = {place for intent in self.manifest.intents for place in intent.scope.objects()}
+        more = sorted({place for scope in scopes for place in scope.objects()} - known - set(self.also))
+        if not more:
+            return self
+        looked = host.look_also(self.host, more)
+        also, guarded = (*self.also, *more), tuple(dict.fromkeys((*self.guards, *looked.guards)))
+        return dataclasses.replace(self, also=also, host=looked.facts, guards=guarded)
+
+    def recalling(self, book: journal.Journal) -> "App":
+        """The same, with the places looked at that were given before. Raises SignatureError, JournalError."""
+        stored = book.decisions(self.manifest.app.id, self.vet(book).lineage)
+        return self.seeing(decision.granted for decision in stored if decision.granted is not None)
 
     def delta(self, book: journal.Journal, now: model.Clock, this_launch: Sequence[model.Decision] = ()) -> model.Delta:
         """The declared intents against the decisions of the journal. Raises SignatureError, JournalError."""

@@ -25,7 +25,7 @@ def describe(name: str, environ: Mapping[str, str]) -> str:
 
 def _granted(app: apps.App, book: journal.Journal) -> list[dict[str, object]]:
     try:
-        delta = app.delta(book, state.clock(app.places))
+        delta = app.recalling(book).delta(book, state.clock(app.places))
     except errors.SignatureError:
         return []
     stored = {each.seq: each for each in book.decisions(app.manifest.app.id, delta.vetted.lineage)}

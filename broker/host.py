@@ -90,6 +90,15 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     return _with_closure(looked, manifest.app, environ) if manifest.app.base == base.STRICT else looked
 
 
+def look_also(seen: facts.HostFacts, places: Iterable[str]) -> Looked:
+    """``seen`` with these places, and the guards of what was consulted for them."""
+    watch = guards.Watch({})
+    named = (paths.parse_place(text).resolve(dict(seen.directories)) for text in places)
+    wanted = sorted({path for path in named if path and seen.path(path) is None})
+    found = (*seen.paths, *(_path(watch, path, ()) for path in wanted))
+    return Looked(facts=dataclasses.replace(seen, paths=found), guards=tuple(watch.taken.values()))
+
+
 def _look(
     needs: Iterable[facts.Need], command: str, app_id: str, environ: Mapping[str, str], kept: state.Places
 ) -> Looked:

@@ -130,6 +130,7 @@ def _known(
     delta = None
     if app is not None:
         try:
+            app = app.recalling(book)
             delta = app.delta(book, at.now)
         except errors.SignatureError as error:
             trouble = error

@@ -99,7 +99,7 @@ def _moot(asked: answers.Handshake, book: journal.Journal) -> bool:
 
 def _asks(app: apps.App, now: model.Clock, *, insist: bool) -> bool:
     with journal.Journal.open(app.places) as book:
-        delta = app.delta(book, now)
+        delta = app.recalling(book).delta(book, now)
         return answers.due(delta) and (insist or not answers.rests_until(book, delta, now))
 
 
@@ -109,6 +109,7 @@ def _compile(
     """Settle, compile and, where every intent is decided for longer than this launch, keep the plan."""
     app_id = app.manifest.app.id
     with state.lock(app.lock("state")), journal.Journal.open(app.places) as book:
+        app = app.recalling(book).seeing(decision.granted for decision in once if decision.granted is not None)
         delta = app.delta(book, now, once)
         _queue(book, delta, now, say)
         rest = answers.rests_until(book, delta, now)

@@ -70,11 +70,11 @@ def _answer(part: model.Scope, live: Sequence[model.Decision], objects: Mapping[
             continue
         moved = _moved(decision, objects) if decision.granted is not None else ()
         if decision.asked.covers(part):
-            moved = moved or (_out(decision, part, objects) if decision.granted is not None else ())
+            shared = decision.granted.meet(part) if decision.granted is not None else None
+            moved = moved or (_out(decision, shared, objects) if shared is not None else ())
             if moved or decision.lapsed or (refused_within and decision.granted is not None):
                 kept, over = tuple(granted), decision.lapsed
                 return _Answer(granted=kept, denied=False, open=True, moved=moved, by=tuple(by), lapsed=over)
-            shared = decision.granted.meet(part) if decision.granted is not None else None
             kept = (*granted, shared) if shared is not None else tuple(granted)
             return _Answer(granted=kept, denied=shared is None, open=False, moved=(), by=(*by, decision))
         if decision.granted is None:
@@ -98,12 +98,12 @@ def _moved(decision: model.Decision, objects: Mapping[str, str]) -> tuple[tuple[
 
 
 def _out(
-    decision: model.Decision, part: model.Scope, objects: Mapping[str, str]
+    decision: model.Decision, given: model.Scope, objects: Mapping[str, str]
 ) -> tuple[tuple[str, str, str], ...]:
-    """The places of a part that lie below those of an allowance and lead out of them: through a link the app made."""
-    given = dict(decision.places)
+    """The places of what is given that lie below those of its allowance and lead out: through a link the app made."""
+    known = dict(decision.places)
     return tuple(
-        (place, ", ".join(given.values()), now)
-        for place, now in ((place, objects.get(place, "")) for place in part.objects() if place not in given)
-        if not any(paths.inside(now, real) for real in given.values())
+        (place, ", ".join(known.values()), now)
+        for place, now in ((place, objects.get(place, "")) for place in given.objects() if place not in known)
+        if not any(paths.inside(now, real) for real in known.values())
     )

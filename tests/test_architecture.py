@@ -53,7 +53,7 @@ LAYERS = {
         "services",
         "journal catalog host plans doctor_proxy acts",
         "prompts app runs",
-        "record known removal wire complete",
+        "record known removal wire elsewhere complete",
         "protocol",
         "client",
         "answers lapse",
