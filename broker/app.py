@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import catalog, displays, guards, host, journal, plans, state
+from broker import catalog, displays, guards, host, journal, objects, plans, state
 from intents import diff, errors, facts, model, parse, paths, sign, trust
 from intents.kinds import path
 
@@ -51,9 +51,12 @@ class App:
         more = sorted({place for scope in scopes for place in scope.objects()} - known - set(self.also))
         if not more:
             return self
-        looked = host.look_also(self.host, more)
-        also, guarded = (*self.also, *more), tuple(dict.fromkeys((*self.guards, *looked.guards)))
-        return dataclasses.replace(self, also=also, host=looked.facts, guards=guarded)
+        watch, directories = guards.Watch({}), dict(self.host.directories)
+        wanted = {paths.parse_place(place).resolve(directories) for place in more}
+        found = [objects.path(watch, each) for each in wanted if each and self.host.path(each) is None]
+        seen = dataclasses.replace(self.host, paths=(*self.host.paths, *found))
+        guarded = tuple(dict.fromkeys((*self.guards, *watch.taken.values())))
+        return dataclasses.replace(self, also=(*self.also, *more), host=seen, guards=guarded)
 
     def recalling(self, book: journal.Journal) -> "App":
         """The same, with the places looked at that were given before. Raises SignatureError, JournalError."""

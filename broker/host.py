@@ -23,6 +23,7 @@ from broker import (
     guards,
     launchers,
     mounts,
+    objects,
     overrides,
     programs,
     services,
@@ -90,15 +91,6 @@ def look(manifest: model.Manifest, environ: Mapping[str, str], kept: state.Place
     return _with_closure(looked, manifest.app, environ) if manifest.app.base == base.STRICT else looked
 
 
-def look_also(seen: facts.HostFacts, places: Iterable[str]) -> Looked:
-    """``seen`` with these places, and the guards of what was consulted for them."""
-    watch = guards.Watch({})
-    named = (paths.parse_place(text).resolve(dict(seen.directories)) for text in places)
-    wanted = sorted({path for path in named if path and seen.path(path) is None})
-    found = (*seen.paths, *(_path(watch, path, ()) for path in wanted))
-    return Looked(facts=dataclasses.replace(seen, paths=found), guards=tuple(watch.taken.values()))
-
-
 def _look(
     needs: Iterable[facts.Need], command: str, app_id: str, environ: Mapping[str, str], kept: state.Places
 ) -> Looked:
@@ -109,8 +101,9 @@ def _look(
     directories = (*_directories(watch, account, kept), *_media(watch, account))
     table = _mounts(watch) if wanted["place"] or wanted["mounts"] else ()
     reserved = _canonical(watch, kept, table)
-    etc = tuple(_entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
+    etc = tuple(objects.entries(watch, (*ETC, *dns.FILES, *dns.CERTIFICATES)))
     places = (paths.parse_place(text).resolve(dict(directories)) for text in (*wanted["place"], *wanted["look"]))
+    links_of_system = [each for each in objects.entries(watch, LINKS) if each.kind == "link"]
     links = [entry.path for entry in etc if entry.kind == "link"]
     listed = (account.home, dict(directories).get(paths.REMOVABLE))
     asked = sorted({*filter(None, places), *wanted["path"], *reserved, *links, command})
@@ -122,9 +115,9 @@ def _look(
         directories=directories,
         reserved=reserved,
         apps=os.path.realpath(f"{kept.data}/apps"),
-        system=(*_entries(watch, SYSTEM), *(each for each in _entries(watch, LINKS) if each.kind == "link")),
+        system=(*objects.entries(watch, SYSTEM), *links_of_system),
         etc=etc,
-        paths=tuple(_path(watch, each, listed) for each in asked),
+        paths=tuple(objects.path(watch, each, listed) for each in asked),
         wayland=displays.look_wayland(watch) if "wayland" in wanted["display"] else None,
         x11=displays.look_x11(watch, account) if "x11" in wanted["display"] else None,
         buses=buses,
@@ -146,7 +139,7 @@ def _look(
 def _with_closure(looked: Looked, app: model.App, environ: Mapping[str, str]) -> Looked:
     """The same with what the program needs, for a base that shows nothing else."""
     watch, seen = guards.Watch(environ), looked.facts
-    libraries = tuple(_entries(watch, LIBRARIES))
+    libraries = tuple(objects.entries(watch, LIBRARIES))
     # What the next wider base shows: no closure leads further.
     shown = ("/usr", "/etc/alternatives", *(entry.path for entry in seen.system if entry.path != "/home"))
     area = closure.Area(shown=shown, hidden=(seen.account.home, *seen.reserved))
@@ -251,65 +244,6 @@ def _canonical(watch: guards.Watch, kept: state.Places, table: tuple[mounts.Moun
 def _mounts(watch: guards.Watch) -> tuple[mounts.Mount, ...]:
     watch.see("same", mounts.TABLE)
     return mounts.read()
-
-
-def _entries(watch: guards.Watch, candidates: Iterable[str]) -> Iterable[facts.Entry]:
-    for each in candidates:
-        watch.see("link", each)
-        try:
-            mode = os.lstat(each).st_mode
-            target = os.readlink(each) if stat.S_ISLNK(mode) else ""
-        except OSError:
-            continue
-        if kind := _kind(mode):
-            yield facts.Entry(path=each, kind=kind, target=target)
-
-
-def _kind(mode: int) -> str:
-    return {stat.S_IFDIR: "dir", stat.S_IFREG: "file", stat.S_IFLNK: "link"}.get(stat.S_IFMT(mode), "")
-
-
-def _path(watch: guards.Watch, wanted: str, listed: tuple[str | None, ...]) -> facts.PathFact:
-    watch.see("real", wanted)
-    watch.see("node", wanted)
-    nobody = -1
-    try:
-        real = os.path.realpath(wanted, strict=True)
-        info = os.lstat(real)
-    except FileNotFoundError:
-        return facts.PathFact(path=wanted, real=os.path.realpath(wanted), kind="absent", owner=nobody)
-    except NotADirectoryError:
-        return facts.PathFact(path=wanted, real="", kind="absent", owner=nobody)
-    except PermissionError:
-        return facts.PathFact(path=wanted, real="", kind="unreadable", owner=nobody)
-    except OSError:
-        return facts.PathFact(path=wanted, real="", kind="other", owner=nobody)
-    kind = _kind(info.st_mode) or "other"
-    children = _children(watch, real) if real in listed else ()
-    identity = _identity(watch, real) if kind == "dir" else ""
-    return facts.PathFact(path=wanted, real=real, kind=kind, owner=info.st_uid, entries=children, identity=identity)
-
-
-def _identity(watch: guards.Watch, real: str) -> str:
-    """Which directory this is, as its guard says it; empty where that does not last, or cannot be told."""
-    if not guards.lasting(real):
-        return ""
-    watch.see("object", real)
-    kind, _, value = watch.taken["object", real]
-    if kind == "object":
-        return value
-    del watch.taken["object", real]
-    return ""
-
-
-def _children(watch: guards.Watch, directory: str) -> tuple[tuple[str, str], ...]:
-    watch.see("names", directory)
-    try:
-        with os.scandir(directory) as entries:
-            found = [(entry.name, _kind(entry.stat(follow_symlinks=False).st_mode) or "other") for entry in entries]
-    except OSError:
-        return ()
-    return tuple(sorted(found))
 
 
 def _bus(watch: guards.Watch, name: str, runtime: str, kept: state.Places, app_id: str) -> facts.Bus | None:

@@ -49,7 +49,7 @@ LAYERS = {
         "launch",
         "state stored",
         "wayland bus closure guards history programs userdirs mounts overrides",
-        "displays launchers",
+        "displays objects launchers",
         "services",
         "journal catalog host plans doctor_proxy acts",
         "prompts app runs",

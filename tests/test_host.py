@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from broker import displays, guards, host, userdirs
+from broker import displays, guards, host, objects, userdirs
 from intents import errors, facts, paths
 from tests import machine
 from tests.conftest import must_work
@@ -75,7 +75,7 @@ def test_what_may_not_be_looked_at_is_unreadable(home: pathlib.Path) -> None:
         if os.stat(directory).st_uid == os.geteuid():
             os.chmod(directory, os.stat(directory).st_mode | 0o011)
     with nobody():
-        found = host._path(watch, f"{closed}/inside", (str(home),))
+        found = objects.path(watch, f"{closed}/inside", (str(home),))
     closed.chmod(0o700)
     assert (found.kind, found.real) == ("unreadable", "")
 
