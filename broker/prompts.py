@@ -37,7 +37,7 @@ class Question:
 
     title, allows, notes and parts are our words, computed from the open scopes; parts has one sentence for each thing
     that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
-    changed: "" in a first handshake, else "new", "wider", "unused", or "moved: " and what leads elsewhere. open: what
+    changed: "" in a first handshake, else "new", "wider", "unused" or "moved"; moves: what leads elsewhere. open: what
     is left to decide; narrower: what can be given instead of it, each covered by one of them, widest first; of several
     that are open, each as well. traits: what it brings to ``together``.
     """
@@ -53,6 +53,7 @@ class Question:
     if_denied: str
     parts: tuple[str, ...]
     changed: str
+    moves: str = ""
     open: tuple[model.Scope, ...] = ()
     narrower: tuple[Narrowing, ...] = ()
     traits: tuple[Trait, ...] = ()
@@ -150,7 +151,7 @@ def narrowed(question: Question, given: Sequence[Narrowing] | None) -> Question:
         question,
         risk=max(each.risk for each in given),
         title=given[0].title if len(titles) == 1 else question.title,
-        allows=text.said("Less than asked: {allows}", allows=" ".join(dict.fromkeys(each.allows for each in given))),
+        allows=text.said("Less than asked: {allows}", allows=_sentences(each.allows for each in given)),
         notes=tuple(dict.fromkeys(note for each in given for note in each.notes)),
         parts=(),
         traits=tuple(trait for each in given for trait in each.traits),
@@ -256,12 +257,13 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
         optional=intent.optional,
         risk=risk.of(exposed, host, trust),
         title=phrases[0].title if len(phrases) == 1 else scope.phrase(host).title,
-        allows=" ".join(dict.fromkeys(phrase.allows for phrase in phrases)),
+        allows=_sentences(phrase.allows for phrase in phrases),
         notes=tuple(dict.fromkeys(note for phrase in phrases for note in phrase.notes)),
         reason=intent.reason,
         if_denied=intent.if_denied,
         parts=tuple(part.phrase(host).allows for part in parts) if len(parts) > 1 else (),
         changed=_changed(change, update),
+        moves=text.joined(map(moved, change.moved), "; "),
         open=change.open,
         narrower=_narrower(change, host, trust),
         traits=_traits(change.open, host),
@@ -289,7 +291,7 @@ def narrowing(scope: model.Scope, host: facts.HostFacts, trust: model.Trust) -> 
 
 def _changed(change: model.Change, update: bool) -> str:
     if change.moved:
-        return "moved: " + "; ".join(map(moved, change.moved))
+        return "moved"
     if change.lapsed:
         return "unused"
     if not update:
@@ -297,12 +299,16 @@ def _changed(change: model.Change, update: bool) -> str:
     return "wider" if change.granted or change.denied else "new"
 
 
-def moved(change: tuple[str, str, str]) -> str:
+def moved(change: tuple[str, str, str]) -> text.Said:
     """What is to be known of a place (place, then, now) where something else is now."""
     place, then, now = change
     if then == now:
         return text.said("{place} is another directory than the one you decided about, at the same path", place=place)
     return text.said("{place} was {then}, is now {now}", place=place, then=then, now=now or text.said("nowhere"))
+
+
+def _sentences(found: Iterable[str]) -> str:
+    return text.joined(dict.fromkeys(found), " ")
 
 
 def _traits(scopes: Iterable[model.Scope], host: facts.HostFacts) -> tuple[Trait, ...]:

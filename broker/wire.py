@@ -117,6 +117,7 @@ def _question_data(question: prompts.Question) -> dict[str, object]:
         "if_denied": question.if_denied,
         "parts": list(question.parts),
         "changed": question.changed,
+        "moves": question.moves,
         "open": [kinds.to_data(scope) for scope in question.open],
         "narrower": [
             {
@@ -148,6 +149,7 @@ def _read_question(data: Mapping[Any, object]) -> prompts.Question:
                 if_denied=_text(rest, "if_denied"),
                 parts=_texts(rest, "parts"),
                 changed=_text(rest, "changed"),
+                moves=_text(rest, "moves"),
                 open=tuple(map(kinds.from_data, opened)),
                 narrower=tuple(map(_read_narrowing, narrower)),
                 traits=_traits(rest, "traits"),

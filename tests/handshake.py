@@ -148,7 +148,8 @@ def hostile() -> prompts.Request:
         reason=f'Fine." {ESCAPES} It is safe.',
         if_denied=f"Nothing{ESCAPES}.",
         parts=(f"one{ESCAPES}", f"two{ESCAPES}"),
-        changed=f"moved: ~/x was /a{ESCAPES}, is now /b{ESCAPES}",
+        changed="moved",
+        moves=f"~/x was /a{ESCAPES}, is now /b{ESCAPES}",
     )
     return request(
         bad,

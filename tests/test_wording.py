@@ -26,7 +26,7 @@ PAGES = {
 }
 UPDATE = handshake.request(
     handshake.question(risk=model.Risk.CRITICAL, changed="new", notes=("Other programs are reachable too.",)),
-    dataclasses.replace(handshake.SHEETS, changed="moved: xdg-documents/Sheets was /home/a/S, is now /srv/S"),
+    dataclasses.replace(handshake.SHEETS, changed="moved", moves="xdg-documents/Sheets was /home/a/S, is now /srv/S"),
     handshake.question("names", title="two names", parts=("It can call A.", "It can call B."), changed="wider"),
     update=True,
     as_root=True,

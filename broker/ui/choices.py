@@ -66,7 +66,7 @@ def first(request: prompts.Request) -> tuple[Row, ...]:
     return tuple(
         Row(
             question=question,
-            ticked=question.risk is model.Risk.LOW and not question.changed.startswith("moved"),
+            ticked=question.risk is model.Risk.LOW and question.changed != "moved",
             allow=prompts.default_span(request, question, model.Effect.ALLOW),
             deny=prompts.default_span(request, question, model.Effect.DENY),
         )

@@ -42,7 +42,12 @@ def asked(question: prompts.Question, page: wording.Page, *, elsewhere: bool) ->
     """What is typed to choose in lines of text; elsewhere: whether a place can be named."""
     number = text.said("a number, or several") if len(question.open) > 1 else text.said("a number")
     also = text.said(", a folder or file in it") if elsewhere else ""
-    words = text.said("Type {number}{also}, or back; then Enter. It answers nothing yet.", number=number, also=also)
+    words = text.said(
+        "Type {number}{also}, or {back}; then Enter. It answers nothing yet.",
+        number=number,
+        also=also,
+        back=text.said("back"),
+    )
     return tuple(_ours(page, words))
 
 

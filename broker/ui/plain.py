@@ -8,11 +8,11 @@ import os
 import signal
 import termios
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from broker import prompts
-from broker.ui import choices, keys, less, sheet, tty, wording
-from intents import model
+from broker.ui import choices, keys, language, less, sheet, tty, wording
+from intents import model, text
 
 _NARROWEST = 20
 _WORDS = {
@@ -20,6 +20,19 @@ _WORDS = {
     "session": model.Lifespan.SESSION,
     "hours": model.Lifespan.UNTIL,
     "always": model.Lifespan.FOREVER,
+}
+# Every word that can be typed, as it is typed in the user's language; the English ones count in all of them.
+TYPED = {
+    "no": text.said("no"),
+    "once": text.said("once"),
+    "session": text.said("session"),
+    "hours": text.said("hours"),
+    "always": text.said("always"),
+    "less": text.said("less"),
+    "help": text.said("help"),
+    "later": text.said("later"),
+    "start": text.said("start"),
+    "back": text.said("back"),
 }
 
 
@@ -35,6 +48,7 @@ class Plain:
 
     def __init__(self, environ: Mapping[str, str], pick: sheet.Pick, settle: float = keys.SETTLE) -> None:
         self._unicode = tty.unicode(environ)
+        self._spoken = language.choose(environ) if self._unicode else language.ENGLISH
         self._pick = pick
         self._settle = settle
 
@@ -53,7 +67,7 @@ class Plain:
     def _ask(self, request: prompts.Request, terminal: int) -> tuple[prompts.Answer, ...] | None:
         columns, _ = tty.size(terminal)
         width = max(_NARROWEST, min(columns - 1, wording.WIDEST))
-        page = wording.Page(width=width, margin="", ascii=not self._unicode)
+        page = wording.Page(width=width, margin="", ascii=not self._unicode, spoken=self._spoken)
         _tell(terminal, (*wording.head(request, page), *wording.together(request, page)))
         if not request.questions and not self._started(terminal, page):
             _tell(terminal, wording.summary(request, None, page))
@@ -74,8 +88,8 @@ class Plain:
     def _started(self, terminal: int, page: wording.Page) -> bool:
         """Whether an app that asks for nothing is to be started."""
         while True:
-            _tell(terminal, wording.offer(("start", "later"), page))
-            if (word := self._line(terminal).lower()) in ("start", "later"):
+            _tell(terminal, _offer(("start", "later"), page))
+            if (word := self._word(terminal)) in ("start", "later"):
                 return word == "start"
 
     def _question(
@@ -88,10 +102,10 @@ class Plain:
         while True:
             words = _words(request, row)
             extra = ("less",) if row.options or choices.names_places(request, row) else ()
-            offer = wording.offer((*words, *extra, "help", "later"), page)
+            offer = _offer((*words, *extra, "help", "later"), page)
             _tell(terminal, (*(() if said else wording.body(row.standing, page)), *offer))
             said = True
-            word = self._line(terminal).lower()
+            word = self._word(terminal)
             if word == "later":
                 return None
             if word == "help":
@@ -102,7 +116,7 @@ class Plain:
                 effect, span = words[word]
                 return dataclasses.replace(row, ticked=effect is model.Effect.ALLOW, allow=span, deny=span)
             else:
-                _tell(terminal, wording.say("That is no answer yet.", page))
+                _tell(terminal, wording.say(text.said("That is no answer yet."), page))
 
     def _less(self, request: prompts.Request, row: choices.Row, terminal: int, page: wording.Page) -> choices.Row:
         """The row with what the user would rather give; nothing is answered by it."""
@@ -112,13 +126,13 @@ class Plain:
             _tell(terminal, less.asked(row.question, page, elsewhere=elsewhere is not None))
             line = self._line(terminal)
             numbers = line.replace(",", " ").split()
-            if line.lower() == "back":
+            if self._meaning(line) == "back":
                 return row
             if numbers and all(word in map(str, range(1, len(row.options) + 1)) for word in numbers):
                 taken = [row.options[int(word) - 1] for word in numbers]
                 return dataclasses.replace(row, given=choices.only(row, taken))
             if elsewhere is None or not line:
-                _tell(terminal, wording.say("That is not on the list.", page))
+                _tell(terminal, wording.say(text.said("That is not on the list."), page))
                 continue
             found = elsewhere(row.question.intent_id, line)
             if isinstance(found, str):
@@ -139,6 +153,14 @@ class Plain:
         word = self._pick(sheet.WORDS)
         _tell(terminal, wording.critical(question, word, page))
         return self._line(terminal).lower() == word
+
+    def _word(self, terminal: int) -> str:
+        """The English word for what is typed, where it is one of ours."""
+        return self._meaning(self._line(terminal))
+
+    def _meaning(self, line: str) -> str:
+        typed = line.lower()
+        return next((word for word, said in TYPED.items() if self._spoken.say(said).lower() == typed), typed)
 
     def _line(self, terminal: int) -> str:
         """One typed line; "" for one that came with more behind it, as a paste does. Raises _Closed."""
@@ -175,6 +197,10 @@ def _words(request: prompts.Request, row: choices.Row) -> dict[str, tuple[model.
         offered = prompts.spans(request, question, model.Effect.ALLOW)
         words |= {word: (model.Effect.ALLOW, span) for word, span in _WORDS.items() if span in offered}
     return words
+
+
+def _offer(words: Sequence[str], page: wording.Page) -> tuple[wording.Line, ...]:
+    return wording.offer([TYPED[word] for word in words], page)
 
 
 def _tell(terminal: int, lines: Iterable[wording.Line]) -> None:

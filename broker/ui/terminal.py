@@ -22,7 +22,7 @@ from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from broker import prompts
-from broker.ui import keys, less, sheet, tty, wording
+from broker.ui import keys, language, less, sheet, tty, wording
 from intents import text
 
 _STYLES = {
@@ -58,10 +58,12 @@ class Terminal:
         tty.discard(terminal)
         tty.tidy(terminal)
         with open(terminal, "w", encoding="utf-8", closefd=False) as stream:
-            screen = _Screen(request, stream, unicode, self._pick, self._settle)
+            spoken = language.choose(self._environ) if unicode else language.ENGLISH
+            screen = _Screen(request, stream, unicode, spoken, self._pick, self._settle)
             ended = asyncio.run(screen.run(self._environ.get("TERM", "")))
         columns, _ = tty.size(terminal)
-        page = wording.Page(width=min(columns - 1, wording.WIDEST), margin="", ascii=not unicode)
+        width = min(columns - 1, wording.WIDEST)
+        page = wording.Page(width=width, margin="", ascii=not unicode, spoken=spoken)
         said = wording.summary(request, ended.answers, page, ended.given)
         tty.write(terminal, "".join(f"{line.text}\n" for line in said))
         return ended.answers
@@ -71,10 +73,17 @@ class _Screen:
     """One sheet while it is on the screen."""
 
     def __init__(
-        self, request: prompts.Request, stream: TextIO, unicode: bool, pick: sheet.Pick, settle: float
+        self,
+        request: prompts.Request,
+        stream: TextIO,
+        unicode: bool,
+        spoken: language.Language,
+        pick: sheet.Pick,
+        settle: float,
     ) -> None:
         self._stream = stream
         self._unicode = unicode
+        self._spoken = spoken
         self._pick = pick
         self._settle = settle
         self._keyboard = keys.Keyboard()
@@ -212,7 +221,8 @@ class _Screen:
 
     def _page(self) -> wording.Page:
         margin = "│ " if self._unicode else "| "
-        return wording.Page(width=min(self._size[0] - 1, wording.WIDEST), margin=margin, ascii=not self._unicode)
+        width = min(self._size[0] - 1, wording.WIDEST)
+        return wording.Page(width=width, margin=margin, ascii=not self._unicode, spoken=self._spoken)
 
     def _lines(self) -> tuple[wording.Line, ...]:
         """The page of the current state, flowed once for each state and size: every key asks for it many times."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from broker import prompts
+from broker.ui import language
 from intents import model, text
 
 WIDEST = 79
@@ -20,10 +21,18 @@ NAME_CELLS = 80
 _MARKS_PER_LETTER = 2
 _NARROWEST = 2 + _MARKS_PER_LETTER  # a wide letter and its marks, so that every line takes something
 _SPANS = {
-    model.Lifespan.ONCE: "this once",
-    model.Lifespan.SESSION: "this session",
-    model.Lifespan.UNTIL: f"for {prompts.HOURS} hours",
-    model.Lifespan.FOREVER: "always",
+    model.Lifespan.ONCE: text.said("this once"),
+    model.Lifespan.SESSION: text.said("this session"),
+    model.Lifespan.UNTIL: text.said("for {hours} hours", hours=prompts.HOURS),
+    model.Lifespan.FOREVER: text.said("always"),
+}
+# Loud ones in upper case: nothing depends on colour.
+_RISKS = {
+    model.Risk.LOW: text.said("low risk"),
+    model.Risk.NORMAL: text.said("normal risk"),
+    model.Risk.HIGH: text.said("HIGH risk"),
+    model.Risk.CRITICAL: text.said("CRITICAL risk"),
+    model.Risk.FORBIDDEN: text.said("FORBIDDEN risk"),
 }
 
 
@@ -38,11 +47,15 @@ class Voice(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Where text goes: ``width`` in cells, ``margin`` before every line, ``ascii`` where nothing else can be drawn."""
+    """Where text goes: ``width`` in cells, ``margin`` before every line, ``ascii`` where nothing else can be drawn.
+
+    spoken: the language of our own sentences; an app's words stay what they are.
+    """
 
     width: int
     margin: str = "│ "
     ascii: bool = False
+    spoken: language.Language = language.ENGLISH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,25 +126,36 @@ def wrap(words: str, width: int, lead: str = "", hang: str = "") -> list[str]:
 
 def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     """Who asks, who vouches for it, and what is settled already."""
-    verb = "asks for something new" if request.update else "asks what it may do"
-    verb = verb if request.questions else "asks for nothing but to be started"
-    lines = flow(page, Voice.CHOICE, f"{request.app_id} {verb}")
+    lines = flow(page, Voice.CHOICE, _title(request))
     name, version = quote(request.name, NAME_CELLS), quote(request.version, NAME_CELLS)
-    lines += flow(page, Voice.CLAIM, f"app says its name is {name}, version {version}", "", "  ")
+    claim = text.said("app says its name is {name}, version {version}", name=name, version=version)
+    lines += flow(page, Voice.CLAIM, claim, "", "  ")
     if text.mixed(request.name):
-        lines += flow(page, Voice.WARNING, "Its letters come from different scripts: it may imitate another name.")
+        mixed = text.said("Its letters come from different scripts: it may imitate another name.")
+        lines += flow(page, Voice.WARNING, mixed)
     loud = request.trust in (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
     lines += flow(page, Voice.WARNING if loud else Voice.OURS, _publisher(request))
     if request.as_root:
-        lines += flow(page, Voice.WARNING, "You are root: what you allow, it does as root.")
+        lines += flow(page, Voice.WARNING, text.said("You are root: what you allow, it does as root."))
     if request.files:
-        may = "read" if request.files == "read" else "read and change"
-        lines += flow(page, Voice.OURS, f"Files that you name when you start it, it may {may} each time.")
+        read = text.said("Files that you name when you start it, it may read each time.")
+        change = text.said("Files that you name when you start it, it may read and change each time.")
+        lines += flow(page, Voice.OURS, read if request.files == "read" else change)
     if request.granted_before:
-        lines += flow(page, Voice.OURS, f"Allowed before, and kept: {', '.join(request.granted_before)}.")
+        kept = text.joined(request.granted_before, ", ")
+        lines += flow(page, Voice.OURS, text.said("Allowed before, and kept: {titles}.", titles=kept))
     if request.withdrawn:
-        lines += flow(page, Voice.OURS, f"No longer asked for: {', '.join(request.withdrawn)}.")
+        gone = text.joined(request.withdrawn, ", ")
+        lines += flow(page, Voice.OURS, text.said("No longer asked for: {titles}.", titles=gone))
     return tuple(lines)
+
+
+def _title(request: prompts.Request) -> text.Said:
+    if not request.questions:
+        return text.said("{app} asks for nothing but to be started", app=request.app_id)
+    if request.update:
+        return text.said("{app} asks for something new", app=request.app_id)
+    return text.said("{app} asks what it may do", app=request.app_id)
 
 
 def body(question: prompts.Question, page: Page, *, indent: str = "", row: int = -1) -> tuple[Line, ...]:
@@ -142,11 +166,13 @@ def body(question: prompts.Question, page: Page, *, indent: str = "", row: int =
     if change := _change(question):
         lines += flow(page, Voice.WARNING, change, indent, row=row)
     if question.reason:
-        lines += flow(page, Voice.CLAIM, f"app says {quote(question.reason)}", indent, "  ", row=row)
+        claim = text.said("app says {claim}", claim=quote(question.reason))
+        lines += flow(page, Voice.CLAIM, claim, indent, "  ", row=row)
     if question.if_denied:
-        lines += flow(page, Voice.CLAIM, f"if denied, app says {quote(question.if_denied)}", indent, "  ", row=row)
+        claim = text.said("if denied, app says {claim}", claim=quote(question.if_denied))
+        lines += flow(page, Voice.CLAIM, claim, indent, "  ", row=row)
     if not question.optional:
-        lines += flow(page, Voice.OURS, "If denied, the app does not start.", indent, row=row)
+        lines += flow(page, Voice.OURS, text.said("If denied, the app does not start."), indent, row=row)
     return tuple(lines)
 
 
@@ -170,20 +196,21 @@ def together(
 ) -> tuple[Line, ...]:
     """What the intents could do in combination, where some give less as ``prompts.together`` takes it."""
     notes = prompts.together(request, given or {})
-    return tuple(line for note in notes for line in flow(page, Voice.WARNING, f"!! {note}"))
+    return tuple(line for note in notes for line in flow(page, Voice.WARNING, note, "!! ", "   "))
 
 
 def details(request: prompts.Request, question: prompts.Question, page: Page) -> tuple[Line, ...]:
     """Everything known about one question."""
-    lines = flow(page, Voice.CHOICE, f"{weight(question)}: {question.title}")
+    lines = flow(page, Voice.CHOICE, _weighed(question))
     lines += body(question, page)
     if question.parts:
-        lines += flow(page, Voice.OURS, "One by one, it could:")
+        lines += flow(page, Voice.OURS, text.said("One by one, it could:"))
         for part in question.parts:
-            lines += flow(page, Voice.OURS, f"- {part}", "", "  ")
+            lines += flow(page, Voice.OURS, part, "- ", "  ")
     if question.risk is model.Risk.CRITICAL:
-        lines += flow(page, Voice.OURS, "To allow it you type a word. Always is not offered here.")
-    lines += flow(page, Voice.OURS, f"Intent {question.intent_id}, kind {question.kind}. Later, to change your mind:")
+        lines += flow(page, Voice.OURS, text.said("To allow it you type a word. Always is not offered here."))
+    names = {"intent": question.intent_id, "kind": question.kind}
+    lines += flow(page, Voice.OURS, text.said("Intent {intent}, kind {kind}. Later, to change your mind:", **names))
     lines += flow(page, Voice.OURS, f"intent-ctl grant {request.app_id} {question.intent_id}", "  ", "  ")
     lines += flow(page, Voice.OURS, f"intent-ctl revoke {request.app_id} {question.intent_id}", "  ", "  ")
     return tuple(lines)
@@ -191,9 +218,10 @@ def details(request: prompts.Request, question: prompts.Question, page: Page) ->
 
 def critical(question: prompts.Question, word: str, page: Page) -> tuple[Line, ...]:
     """The screen of one critical question, with the word that has to be typed."""
-    lines = flow(page, Voice.WARNING, f"STOP  {weight(question)}: {question.title}")
+    lines = flow(page, Voice.WARNING, text.said("STOP  {weighed}", weighed=_weighed(question)))
     lines += body(question, page)
-    lines += flow(page, Voice.WARNING, f"To allow it, type the word  {word}  by hand. Nothing else allows it.")
+    by_hand = text.said("To allow it, type the word  {word}  by hand. Nothing else allows it.", word=word)
+    lines += flow(page, Voice.WARNING, by_hand)
     return tuple(lines)
 
 
@@ -214,13 +242,14 @@ def summary(
         asked = {question.intent_id: question for question in request.questions}
         told = [_told(asked[answer.intent_id], answer, (given or {}).get(answer.intent_id)) for answer in chosen]
         names = {
-            "what": ", ".join(told),
+            "what": text.joined(told, ", "),
             "some": text.said("{count} of {all}", count=len(told), all=len(request.questions)),
         }
         less = sum(answer.scopes is not None for answer in chosen)
         if less:
             names["some"] = text.said("{some}, less than asked: {less}", some=names["some"], less=less)
-        said = "allowed: {what}" if effect is model.Effect.ALLOW else "denied: {what}"
+        allowed, denied = text.template("allowed: {what}"), text.template("denied: {what}")
+        said = allowed if effect is model.Effect.ALLOW else denied
         full = flow(page, Voice.OURS, text.said(said, what=names["what"]))
         short = flow(page, Voice.OURS, text.said(said, what=names["some"]))
         lines += full if len(full) <= 3 - len(effects) else short[:1]
@@ -243,21 +272,24 @@ def _told(
 
 def keys(page: Page) -> tuple[Line, ...]:
     """What the keys of the sheet do."""
-    answers = "d deny all   l decide later   s START with what is ticked"
-    first = flow(page, Voice.OURS, "space tick   n less   t how long   ? details   m only required")
+    answers = text.said("d deny all   l decide later   s START with what is ticked")
+    first = flow(page, Voice.OURS, text.said("space tick   n less   t how long   ? details   m only required"))
     return (*first, *flow(page, Voice.OURS, answers))
 
 
 def numbered(request: prompts.Request, index: int, page: Page) -> tuple[Line, ...]:
     """The heading of one question where they come one after the other."""
     question = request.questions[index]
-    count = f"Question {index + 1} of {len(request.questions)}"
-    return tuple(flow(page, Voice.CHOICE, f"{count}, {weight(question)}: {question.title}"))
+    numbers = {"number": index + 1, "all": len(request.questions)}
+    words = text.said("Question {number} of {all}, {weighed}", **numbers, weighed=_weighed(question))
+    return tuple(flow(page, Voice.CHOICE, words))
 
 
 def offer(words: Sequence[str], page: Page) -> tuple[Line, ...]:
     """The words that answer a question in lines of text."""
-    return tuple(flow(page, Voice.OURS, f"Type {', '.join(words[:-1])} or {words[-1]}, then Enter."))
+    several = text.joined(words[:-1], ", ")
+    said = text.said("Type {words} or {last}, then Enter.", words=several, last=words[-1])
+    return tuple(flow(page, Voice.OURS, said))
 
 
 def say(words: str, page: Page, voice: Voice = Voice.OURS) -> tuple[Line, ...]:
@@ -265,28 +297,33 @@ def say(words: str, page: Page, voice: Voice = Voice.OURS) -> tuple[Line, ...]:
     return tuple(flow(page, voice, words))
 
 
-def _publisher(request: prompts.Request) -> str:
+def _publisher(request: prompts.Request) -> text.Said:
     match request.trust:
         case model.Trust.VOUCHED:
-            return "Vouched for by the catalog it is installed in."
+            return text.said("Vouched for by the catalog it is installed in.")
         case model.Trust.PINNED:
-            return f"Signed by the key you already know: {request.fingerprint}"
+            return text.said("Signed by the key you already know: {key}", key=request.fingerprint)
         case model.Trust.FIRST_USE:
-            return f"Signed by a key that is NEW to you, so risks count one level higher: {request.fingerprint}"
+            return text.said(
+                "Signed by a key that is NEW to you, so risks count one level higher: {key}", key=request.fingerprint
+            )
         case model.Trust.UNSIGNED:
-            return "NOT SIGNED: nobody vouches for it. Risks count one level higher; nothing outlives the session."
+            return text.said(
+                "NOT SIGNED: nobody vouches for it. Risks count one level higher; nothing outlives the session."
+            )
 
 
 def _change(question: prompts.Question) -> str:
     match question.changed:
         case "new":
-            return "New: nothing you decided before covers this."
+            return text.said("New: nothing you decided before covers this.")
         case "wider":
-            return "Wider: you decided on a part of this before; this is the rest."
+            return text.said("Wider: you decided on a part of this before; this is the rest.")
         case "unused":
-            return "Not used for 90 days: that you allowed it before counts no longer."
-        case moved:
-            return moved and f"{moved[0].upper()}{moved[1:]}"
+            return text.said("Not used for 90 days: that you allowed it before counts no longer.")
+        case "moved":
+            return text.said("It leads elsewhere now: {moves}", moves=question.moves)
+    return ""
 
 
 def _heading(question: prompts.Question, choice: Choice, current: bool, page: Page, row: int) -> list[Line]:
@@ -294,32 +331,38 @@ def _heading(question: prompts.Question, choice: Choice, current: bool, page: Pa
     mark = f"{'>' if current else ' '} [{'x' if allowed else ' '}] "
     # The title may hold a path of the app's choosing: last, it cannot pass for one of the columns.
     columns = ((verdict(choice), 20), (risk_words(question.risk), 15), (_need(question), 10))
-    aligned = "".join(_pad(words, width) for words, width in columns) + question.title
+    say = page.spoken.say
+    aligned = "".join(_pad(say(words), width) for words, width in columns) + say(question.title)
     whole = flow(page, Voice.CHOICE, aligned, mark, " " * 6, row=row)
     if len(whole) == 1:
         return whole
-    return flow(page, Voice.CHOICE, f"{verdict(choice)}, {weight(question)}: {question.title}", mark, " " * 6, row=row)
+    narrow = text.said("{verdict}, {weighed}", verdict=verdict(choice), weighed=_weighed(question))
+    return flow(page, Voice.CHOICE, narrow, mark, " " * 6, row=row)
 
 
 def verdict(choice: Choice) -> text.Said:
     """The answer that a choice would be, in two words."""
-    words = "ALLOW {span}" if choice.effect is model.Effect.ALLOW else "deny {span}"
-    return text.said(words, span=_SPANS[choice.span])
+    if choice.effect is model.Effect.ALLOW:
+        return text.said("ALLOW {span}", span=_SPANS[choice.span])
+    return text.said("deny {span}", span=_SPANS[choice.span])
 
 
-def risk_words(risk: model.Risk) -> str:
+def risk_words(risk: model.Risk) -> text.Said:
     """The risk as it stands on every page."""
-    # Loud ones in upper case: nothing depends on colour.
-    return f"{risk.word.upper() if risk >= model.Risk.HIGH else risk.word} risk"
+    return _RISKS[risk]
 
 
-def _need(question: prompts.Question) -> str:
-    return "optional" if question.optional else "required"
+def _need(question: prompts.Question) -> text.Said:
+    return text.said("optional") if question.optional else text.said("required")
 
 
-def weight(question: prompts.Question) -> str:
-    """How risky the question is, and whether the app can do without, in words."""
-    return f"{risk_words(question.risk)}, {_need(question)}"
+def weight(question: prompts.Question) -> text.Said:
+    """How risky it is, and whether the app can do without it."""
+    return text.said("{risk}, {need}", risk=risk_words(question.risk), need=_need(question))
+
+
+def _weighed(question: prompts.Question) -> text.Said:
+    return text.said("{weight}: {title}", weight=weight(question), title=question.title)
 
 
 def _pad(words: str, width: int) -> str:
@@ -330,7 +373,8 @@ def _pad(words: str, width: int) -> str:
 def flow(
     page: Page, voice: Voice, words: str, lead: str = "", hang: str | None = None, *, row: int = -1
 ) -> list[Line]:
-    """``words`` on the page; ``hang`` indents the lines after the first, on top of a ``lead`` of blanks."""
+    """``words`` on the page, in its language; ``hang`` indents all lines but the first, on top of a blank ``lead``."""
+    words = page.spoken.say(words)
     if page.ascii:
         words = clean(words).encode("ascii", "backslashreplace").decode("ascii")
     following = lead if hang is None else lead + hang if lead.isspace() else hang
