@@ -5,13 +5,15 @@ import gettext
 import pathlib
 import shutil
 import subprocess
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ui import language
-from intents import text
+from broker.ui import language, plain, wording
+from intents import model, text
+from tests import handshake
 from tests.conftest import must_work
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -44,10 +46,11 @@ def test_every_sentence_is_translated_and_takes_the_same_values(code: str) -> No
         if any(char.isalpha() for char in template.format_map(dict.fromkeys(text.fields(template), "1"))):
             assert other != template or template in SAME, template
         assert text.fields(other) == text.fields(template), template
-        assert not text.problem(other.replace("{", "").replace("}", ""), 400), template
+        assert not [char for char in other if text.unshowable(char)], template
+        assert unicodedata.normalize("NFC", other) == other
 
 
-SAME = {"{name} {reaches}."}
+SAME = {"start"}  # the same word in that language
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -110,3 +113,27 @@ def test_a_translation_that_takes_other_values_is_passed_over(name: str, other: 
     plain = text.said("It can read everything in {path}.", path=name)
     found = text.translated(plain, lambda _: other)
     assert found == plain or text.fields(other) == {"path"}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_words_that_are_typed_mean_one_thing(code: str) -> None:
+    spoken = language.choose({"LANG": code})
+    shown = {word: spoken.say(said).lower() for word, said in plain.TYPED.items()}
+    assert len(set(shown.values())) == len(shown)
+    assert all(other == word or other not in shown for word, other in shown.items())
+    assert all(words.isprintable() and words.strip() == words for words in shown.values())
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("width", [79, 39, 20])
+def test_every_page_fits_and_an_app_is_quoted_as_it_speaks(code: str, width: int) -> None:
+    spoken = language.choose({"LANG": code})
+    for request in (handshake.request(), handshake.hostile()):
+        page = wording.Page(width=width, spoken=spoken)
+        asked = [wording.Choice(effect=model.Effect.DENY, span=model.Lifespan.FOREVER)] * len(request.questions)
+        lines = wording.sheet(request, asked, 0, page)
+        lines += tuple(line for each in request.questions for line in wording.critical(each, "kestrel", page))
+        assert all(wording.cells(line.text) <= width for line in lines)
+        shown = "".join(line.text.replace("│", "") for line in lines).replace(" ", "")
+        for question in request.questions:
+            assert wording.quote(question.reason).replace(" ", "")[:100] in shown

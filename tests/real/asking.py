@@ -46,6 +46,7 @@ class Asked(terminal.Terminal):
         account: str = "",
         shell: str = "",
         term: str = "xterm",
+        locale: str = "C.UTF-8",
     ) -> None:
         self.screen = pyte.Screen(size[1], size[0])
         self.stream = pyte.Stream(self.screen)
@@ -58,7 +59,7 @@ class Asked(terminal.Terminal):
             "PYTHONPATH": str(pathlib.Path(__file__).parents[2]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "TERM": term,
-            "LANG": "C.UTF-8",
+            "LANG": locale,
         }
         super().__init__(command, entry, environment, size, owned=True)
         self.before = self.modes()

@@ -184,3 +184,11 @@ def test_a_job_in_the_background_does_not_ask(ask: Opened) -> None:
     asked = ask("first", shell='set -m; "$0" "$@" & wait $!')
     assert asked.wait() == asking.NO_ANSWER
     assert "Calculator" not in asked.shown
+
+
+def test_questions_and_answers_are_in_the_users_language(ask: Opened) -> None:
+    asked = ask("first", locale="de_DE.UTF-8")
+    say(asked, "stunden", "always", "nein")
+    assert asked.answers() == {"rates": "allow until", "sheets": "allow forever", "window": "deny forever"}
+    assert "Frage 1 von 3, HOHES Risiko" in asked.shown
+    assert 'App sagt "Download current exchange rates."' in asked.shown, "an app speaks as it does"

@@ -300,3 +300,16 @@ def test_the_front_end_fits_the_terminal(options: dict[str, object], name: str) 
     asked.wait()
     asked.close()
     assert f"CHOSEN {name}\r\n" in asked.shown
+
+
+@pytest.mark.parametrize("size", [(24, 80), (24, 40)])
+def test_a_language_that_is_written_from_right_to_left(ask: Opened, size: tuple[int, int]) -> None:
+    asked = ask("first", size=size, locale="he_IL.UTF-8")
+    waiting = "המקשים יפעלו"
+    asked.until(lambda: asked.shows("שואל") and not asked.shows(waiting))
+    while asked.shows("יש עוד לקרוא"):
+        before = asked.lines()
+        asked.hand("\x1b[B")
+        asked.until(lambda: asked.lines() != before and not asked.shows(waiting))  # noqa: B023
+    asked.hand("s")
+    assert asked.answers() == NOTHING_TICKED
