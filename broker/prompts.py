@@ -273,7 +273,7 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
 def _narrower(change: model.Change, host: facts.HostFacts, trust: model.Trust) -> tuple[Narrowing, ...]:
     several = len(change.open) > 1
     found = [scope for part in change.open for scope in (*((part,) if several else ()), *part.narrower())]
-    return tuple(narrowing(scope, host, trust) for scope in found)
+    return tuple(narrowing(scope, host, trust) for scope in dict.fromkeys(found))
 
 
 def narrowing(scope: model.Scope, host: facts.HostFacts, trust: model.Trust) -> Narrowing:

@@ -99,7 +99,7 @@ class Words:
         return tuple(type(self)(words=(word,)) for word in self.words)
 
     def narrower(self) -> tuple[Self, ...]:
-        return ()
+        return self.parts() if len(self.words) > 1 else ()
 
     def needs(self) -> tuple[facts.Need, ...]:
         return ()

@@ -56,6 +56,7 @@ def whole(request: prompts.Request, page: wording.Page) -> tuple[wording.Line, .
     for row in sheet.start(request).rows:
         if row.options:
             lines += less.options(row.question, row.options, row.taken, 1, page)
+            lines += less.single(request.app_id, row.question, page)
             lines += less.keys(row.choice, page, elsewhere=True) + less.typing(page)
             lines += less.listed(row.question, row.options, page) + less.asked(row.question, page, elsewhere=True)
             lines += wording.body(prompts.narrowed(row.question, row.options[:1]), page)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from broker import prompts
 from broker.ui import wording
 from intents import text
+from intents.kinds import path
 
 
 def options(
@@ -36,6 +37,15 @@ def listed(
         for sentence in (words, *option.notes):
             lines += _ours(page, sentence, "", "   ")
     return tuple(lines)
+
+
+def single(app_id: str, question: prompts.Question, page: wording.Page) -> tuple[wording.Line, ...]:
+    """How to give one file at a time, which no answer does; empty where that means nothing."""
+    if question.kind != path.KIND:
+        return ()
+    command = f"intent-run --read {app_id} FILE"
+    words = text.said("Single files: give nothing here, and name them when you start it: {command}", command=command)
+    return tuple(_ours(page, words, "", "  "))
 
 
 def asked(question: prompts.Question, page: wording.Page, *, elsewhere: bool) -> tuple[wording.Line, ...]:

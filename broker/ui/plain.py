@@ -123,6 +123,7 @@ class Plain:
         elsewhere = request.elsewhere if choices.names_places(request, row) else None
         while True:
             _tell(terminal, less.listed(row.question, row.options, page))
+            _tell(terminal, less.single(request.app_id, row.question, page))
             _tell(terminal, less.asked(row.question, page, elsewhere=elsewhere is not None))
             line = self._line(terminal)
             numbers = line.replace(",", " ").split()

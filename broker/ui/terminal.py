@@ -241,7 +241,8 @@ class _Screen:
                 return wording.details(state.request, state.row.question, page)
             case sheet.View.LESS | sheet.View.PLACE:
                 row = state.row
-                return less.options(row.question, row.options, row.taken, state.option, page)
+                given = less.options(row.question, row.options, row.taken, state.option, page)
+                return (*given, *less.single(state.request.app_id, row.question, page))
             case sheet.View.WORD:
                 return wording.critical(prompts.narrowed(state.row.question, state.pending), state.word, page)
 

@@ -46,6 +46,13 @@ class Rule:
         other_method, other_path = _split(other.operand)
         return _method_covers(method, other_method) and _path_covers(path, other_path)
 
+    def narrower(self) -> "tuple[Rule, ...]":
+        """The one name instead of all below it, and knowing that a service runs instead of using it; widest first."""
+        name = self.name.removesuffix(".*")
+        one = Rule(verb=self.verb, operand=name + self.operand[len(self.name) :])
+        seen = [Rule(verb="see", operand=each) for each in (self.name, name)] if self.verb == "talk" else []
+        return tuple(dict.fromkeys(rule for rule in (one, *seen) if rule != self))
+
     def meet(self, other: "Rule") -> "Rule | None":
         """The widest rule that both cover; None when there is none."""
         name = _narrower(self.name, other.name, _name_covers)
@@ -111,7 +118,10 @@ class Dbus:
         return tuple(Dbus(bus=self.bus, rules=(rule,)) for rule in self.rules)
 
     def narrower(self) -> tuple[model.Scope, ...]:
-        return ()
+        if len(self.rules) > 1:
+            parts = [part for part in self.parts() if not part.covers(self)]  # one rule may say what all say
+            return tuple(sorted(parts, key=lambda part: -sum(map(part.covers, parts))))
+        return tuple(Dbus(bus=self.bus, rules=(rule,)) for rule in self.rules[0].narrower())
 
     def needs(self) -> tuple[facts.Need, ...]:
         return (facts.Need(what="bus", name=self.bus),)

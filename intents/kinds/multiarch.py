@@ -43,7 +43,7 @@ class Multiarch:
         return (self,)
 
     def narrower(self) -> tuple[model.Scope, ...]:
-        return ()
+        return tuple(Multiarch(scope=less) for less in reversed(SCOPES[: SCOPES.index(self.scope)]))
 
     def needs(self) -> tuple[facts.Need, ...]:
         return ()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from broker import companions
 from intents import bwrap, compiler, explain, facts, kinds, model, paths, plan, sandbox
-from intents.kinds import path
+from intents.kinds import dbus, path
 from tests.laws import generate
 from tests.model import mounts
 
@@ -135,13 +135,36 @@ def test_more_grants_never_show_less(case: Case, data: st.DataObject) -> None:
     both = [bool(verdict.granted) or yes for verdict, yes in zip(case.grant.verdicts, more, strict=True)]
     wide = Case(settled(case.grant.vetted, both), case.host)
     less, much = compiled(case).sandbox, compiled(wide).sandbox
+    shows_no_more(less, much, case.host)
+    assert set(less.bus_rules) <= set(much.bus_rules)
+
+
+@generate.MANY
+@given(cases(), st.data())
+def test_less_of_a_scope_never_shows_more(case: Case, data: st.DataObject) -> None:
+    """Unless the whole cannot be given at all: reading what may not be changed, for one."""
+    given_whole = given_ids(case, compiled(case))
+    verdicts = []
+    for verdict in case.grant.verdicts:
+        offered = verdict.intent.scope.narrower() if verdict.intent.id in given_whole else ()
+        less = data.draw(st.sampled_from([verdict.granted, *((each,) for each in offered)]))
+        verdicts.append(dataclasses.replace(verdict, granted=less))
+    narrow = compiler.compile_sandbox(dataclasses.replace(case.grant, verdicts=tuple(verdicts)), case.host).sandbox
+    whole = compiled(case).sandbox
+    shows_no_more(narrow, whole, case.host)
+    for rule in narrow.bus_rules:
+        wide = [dbus.Rule(verb=each.verb, operand=each.rule) for each in whole.bus_rules if each.bus == rule.bus]
+        assert any(each.covers(dbus.Rule(verb=rule.verb, operand=rule.rule)) for each in wide), rule
+
+
+def shows_no_more(less: sandbox.Sandbox, much: sandbox.Sandbox, host: facts.HostFacts) -> None:
+    """All that is there in the one is in the other, where it is and as it is; and every namespace and system call."""
     narrow_view, wide_view = mounts.visible(less.mounts), mounts.visible(much.mounts)
-    for each in {*narrow_view, *(fact.path for fact in case.host.paths), *(fact.real for fact in case.host.paths)}:
+    for each in {*narrow_view, *(fact.path for fact in host.paths), *(fact.real for fact in host.paths)}:
         if not each or not (source := mounts.source(narrow_view, each)):
             continue
         assert mounts.source(wide_view, each) == source, each
         assert mounts.at(wide_view, each)[0].writable >= mounts.at(narrow_view, each)[0].writable, each
-    assert set(less.bus_rules) <= set(much.bus_rules)
     assert {share.namespace for share in less.shares} <= {share.namespace for share in much.shares}
     assert {allow.feature for allow in less.allows} <= {allow.feature for allow in much.allows}
 

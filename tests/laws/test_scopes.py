@@ -74,6 +74,49 @@ def test_a_scope_survives_being_written_down(scope: model.Scope) -> None:
     assert kinds.from_data(written) == scope
 
 
+@given(generate.SCOPES)
+def test_what_is_narrower_is_less_and_the_widest_comes_first(scope: model.Scope) -> None:
+    for whole in (scope, *scope.parts()):
+        found = whole.narrower()
+        assert len(set(found)) == len(found)
+        for index, less in enumerate(found):
+            assert whole.covers(less) and not less.covers(whole)
+            assert kinds.from_data(kinds.to_data(less)) == less
+            assert not any(later.covers(less) for later in found[index + 1 :])
+
+
+@given(generate.SCOPES.filter(lambda scope: bool(scope.narrower())), st.data())
+def test_giving_less_never_raises_the_risk_and_parts_are_as_risky_as_the_whole(
+    scope: model.Scope, data: st.DataObject
+) -> None:
+    host = data.draw(generate.machines(list(scope.objects())))
+    for whole in (scope, *scope.parts()):
+        assert all(less.risk(host) <= whole.risk(host) for less in whole.narrower())
+    assert scope.risk(host) == max(part.risk(host) for part in scope.parts())
+
+
+def test_where_less_makes_sense() -> None:
+    def less(**table: object) -> list[dict[str, object]]:
+        return [kinds.to_data(scope) for scope in kinds.from_data(table).narrower()]
+
+    place = {"kind": "path", "place": "home/a"}
+    assert less(**place, access="create") == [{**place, "access": "write"}, {**place, "access": "read"}]
+    assert not less(**place, access="read")
+    assert less(kind="multiarch", scope="sockets") == [{"kind": "multiarch", "scope": "programs"}]
+    assert [each["uses"] for each in less(kind="audio", uses=["record", "playback"])] == [["playback"], ["record"]]
+    assert not less(kind="audio", uses=["record"])
+    bus = {"kind": "dbus", "bus": "session"}
+    assert less(**bus, talk=["org.a.b.*"]) == [
+        {**bus, "talk": ["org.a.b"]},
+        {**bus, "see": ["org.a.b.*"]},
+        {**bus, "see": ["org.a.b"]},
+    ]
+    assert less(**bus, call=["org.a.b.*=i.A.*@/a"]) == [{**bus, "call": ["org.a.b=i.A.*@/a"]}]
+    assert not less(**bus, own=["org.a.b"]) and not less(**bus, see=["org.a.b"])
+    # No protocol gives what another gives: nothing else can stand in for the one that was asked for.
+    assert not less(kind="display", protocol="x11-host")
+
+
 @given(generate.NAMES, generate.NAMES, st.sampled_from(["see", "talk", "own"]), st.sampled_from(["see", "talk", "own"]))
 def test_names_and_verbs_are_ordered_together(name: str, other: str, verb: str, less: str) -> None:
     order = ["see", "talk", "own"]
