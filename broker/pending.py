@@ -102,6 +102,15 @@ def answer(at: known.Here, question: str, shown: str, given: Sequence[prompts.An
         answers.keep(found.asked, given, source="command")
 
 
+def stands(at: known.Here, one: Waiting) -> bool:
+    """Whether the question is still open, and the same; not, where that cannot be told."""
+    try:
+        with journal.Journal.open(at.places) as book:
+            return answers.stands(one.asked, book)
+    except errors.IntentError:
+        return False
+
+
 def _look(at: known.Here, book: journal.Journal, app_id: str) -> Waiting | None:
     if "/" in app_id or app_id.endswith(".toml"):  # a file, which is nobody's name
         return None
@@ -147,12 +156,14 @@ def _lines(one: Waiting) -> list[str]:
         weight += f"{'optional' if question.optional else 'needed to start'}: {question.title}"
         said += wording.say(weight, _PAGE)
         said += wording.body(question, _PAGE, indent="    ")
-        for number, (words, _) in enumerate(_offers(question), 1):
-            said += wording.say(f"{question.intent_id}={number}  gives less: {words}", _PAGE)
+        for number, less in enumerate(question.narrower, 1):
+            words = f"{views.risk_words(less.risk)}: {less.title}. {less.allows}"
+            said += wording.say(f"{question.intent_id}={number}  gives less, {words}", _PAGE)
     said += wording.together(request, _PAGE)
     lines = [line.text for line in said]
-    verb = "Answer all of it, each with allow, deny" + (" or a number" if any(map(_offers, request.questions)) else "")
-    return [*lines, f"{verb}:" if request.questions else "To agree to its publisher:", f"  {_command(one)}"]
+    verdicts = "allow, deny or a number" if any(each.narrower for each in request.questions) else "allow or deny"
+    verb = f"Answer all of it, each with {verdicts}:"
+    return [*lines, verb if request.questions else "To agree to its publisher:", f"  {_command(one)}"]
 
 
 def _command(one: Waiting, given: Mapping[str, str] | None = None) -> str:
@@ -160,13 +171,6 @@ def _command(one: Waiting, given: Mapping[str, str] | None = None) -> str:
     names = [question.intent_id for question in one.asked.request.questions]
     verdicts = [f"{name}={(given or {}).get(name, 'deny')}" for name in names]
     return " ".join(("intent-ctl answer", one.asked.app.manifest.app.id, one.shown[:SHORTEST], *verdicts))
-
-
-def _offers(question: prompts.Question) -> list[tuple[str, model.Scope | prompts.Narrowing]]:
-    """What can be given by number instead of all that is open: our words, and the scope or scopes."""
-    if question.narrower:
-        return [(f"{each.title}. {each.allows}", each) for each in question.narrower]
-    return list(zip(question.parts, question.open, strict=True)) if question.parts else []
 
 
 def reply(
@@ -252,14 +256,15 @@ def _answer(
 ) -> prompts.Answer:
     if verdict == model.Effect.DENY:
         return prompts.answer(question, model.Effect.DENY, prompts.default_span(request, question, model.Effect.DENY))
-    scopes, level = _given(request, question, verdict)
+    scopes = _given(request, question, verdict)
+    level = prompts.weight(question, scopes)
     if level >= model.Risk.CRITICAL and question.intent_id not in confirmed:
         message = f"`{question.intent_id}` is critical: {question.allows}"
         raise errors.DecisionError(
             "not-confirmed", message, hint=f"If you mean it, add --confirm {question.intent_id}"
         )
-    wanted = SPANS[span] if span else prompts.default_span(request, question, model.Effect.ALLOW)
-    offered = prompts.spans(request, question, model.Effect.ALLOW)
+    wanted = SPANS[span] if span else prompts.default_span(request, question, model.Effect.ALLOW, level)
+    offered = prompts.spans(request, question, model.Effect.ALLOW, level)
     if wanted not in offered:
         words = " or ".join(f"`{word}`" for word, each in SPANS.items() if each in offered)
         message = f"`{span}` is not offered for `{question.intent_id}`"
@@ -267,24 +272,15 @@ def _answer(
     return prompts.answer(question, model.Effect.ALLOW, wanted, scopes)
 
 
-def _given(
-    request: prompts.Request, question: prompts.Question, verdict: str
-) -> tuple[tuple[model.Scope, ...] | None, model.Risk]:
-    """What a verdict gives, None for all of it, and what that exposes."""
+def _given(request: prompts.Request, question: prompts.Question, verdict: str) -> tuple[model.Scope, ...] | None:
+    """What a verdict gives, None for all of it. Raises UsageError for a number that stands for nothing."""
     if verdict == model.Effect.ALLOW:
-        return None, question.risk
-    offers = _offers(question)
-    chosen = [int(number) for number in verdict.split(",")]
-    if max(chosen) > len(offers):
-        message = f"`{question.intent_id}={verdict}` is none of the {len(offers)} that are offered instead"
+        return None
+    chosen = [int(number) - 1 for number in verdict.split(",")]
+    if max(chosen) >= len(question.narrower):
+        message = f"`{question.intent_id}={verdict}` is none of the {len(question.narrower)} that are offered instead"
         raise errors.UsageError("usage", message, hint=f"intent-ctl pending {request.app_id}")
-    scopes: list[model.Scope] = []
-    level = model.Risk.LOW
-    for number in chosen:
-        _, offer = offers[number - 1]
-        scopes += offer.scopes if isinstance(offer, prompts.Narrowing) else [offer]
-        level = max(level, offer.risk if isinstance(offer, prompts.Narrowing) else question.risk)
-    return tuple(dict.fromkeys(scopes)), level
+    return tuple(dict.fromkeys(scope for index in chosen for scope in question.narrower[index].scopes))
 
 
 def _listed(names: Iterable[str]) -> str:

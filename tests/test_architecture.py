@@ -70,6 +70,8 @@ LAYERS = {
         "views doctor describe",
         "moving",
         "commands publishers explain why log pending verify who",
+        "news",
+        "server watching",
         "promises",
         "reach undo change",
         "transfer overview",

@@ -1,10 +1,15 @@
 """Questions that wait: to see them, to answer them."""
 
+import argparse
+import os
+import secrets
 import sys
+from collections.abc import Iterator
 
-from broker import pending
+from broker import client, known, pending, prompts, server, state, watching
 from broker.ctl import table
-from intents import errors
+from broker.ui import choose, scripted
+from intents import errors, paths
 
 _MOST = 1 << 20  # bytes of answers on standard input
 
@@ -20,6 +25,52 @@ def _standard_input(words: list[str]) -> str | None:
     except UnicodeDecodeError:
         pass
     raise errors.UsageError("usage", "standard input is not UTF-8, or too long", hint="intent-ctl answer --help")
+
+
+def _watch(options: table.Options) -> known.Report:
+    recorders: list[scripted.Recorder] = []
+
+    def whom() -> prompts.Prompter | None:
+        prompter = choose.choose(os.environ, secrets.choice)
+        if prompter is None or not options.record:
+            return prompter
+        recorders.append(scripted.Recorder(prompter))
+        return recorders[-1]
+
+    def told() -> Iterator[watching.Told | None]:
+        for item in watching.watch(table.here, whom):
+            if item is not None and options.record:
+                _write(options.record, [step for each in recorders for step in each.script])
+            yield item
+
+    return known.Report(data={}, lines=(), more=told())
+
+
+def _write(path: str, script: list[dict[str, object]]) -> None:
+    try:
+        state.write_atomic(os.path.abspath(path), scripted.to_json(script).encode())
+    except OSError as error:
+        message = f"`{paths.printable(path)}` cannot be written: {error.strerror}"
+        raise errors.HostError("unwritable-place", message) from error
+
+
+def _replay(options: table.Options) -> known.Report:
+    try:
+        with open(options.file, encoding="utf-8") as file:
+            script = scripted.Scripted.from_json(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.CatalogError("unreadable", f"`{paths.printable(options.file)}` cannot be read: {error}") from error
+    except scripted.Mismatch as error:
+        raise errors.DecisionError("not-as-scripted", f"`{paths.printable(options.file)}`: {error}") from error
+    with server.connect(table.here()) as connection:
+        told = list(watching.replay(client.Client(connection), script, options.wait))
+    return known.Report(data={"answered": [data for data, _ in told]}, lines=tuple(line for _, line in told))
+
+
+def _seconds(text: str) -> float:
+    if not text.isdecimal() or not 0 < int(text) <= 86400:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of seconds")
+    return float(text)
 
 
 QUESTION = "{app, lineage, question, shown, since, unanswered, request}"
@@ -71,6 +122,31 @@ COMMANDS: tuple[table.Command, ...] = (
                 "--confirm",
                 {"metavar": "INTENT", "action": "append", "default": [], "help": "yes, this critical one as well"},
             ),
+        ),
+    ),
+    (
+        "watch",
+        "put questions on this terminal as they come",
+        "one object a line: {watching}, then {question, shown, answered, error} for each question",
+        _watch,
+        (("--record", {"metavar": "FILE", "help": "and write what is asked and answered there, for `replay`"}),),
+    ),
+    (
+        "serve",
+        "serve the questions of this session to other front-ends (docs/protocol.md)",
+        "one object: {serving}",
+        lambda o: known.Report(data={}, lines=(), more=server.serve(table.here)),
+        (),
+    ),
+    (
+        "replay",
+        "answer the questions that are served from a script",
+        "{answered: [{question, shown, answers}]}",
+        _replay,
+        (
+            ("file", {"metavar": "FILE", "help": "as `watch --record` writes it (docs/protocol.md)"}),
+            ("--wait", {"metavar": "SECONDS", "type": _seconds, "default": 60.0,
+                        "help": "for how long the next question is waited for; else 60"}),
         ),
     ),
 )

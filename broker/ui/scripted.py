@@ -1,11 +1,12 @@
-"""Prompters for tests: one answers from a script, one writes the script while another answers. Made by code only."""
+"""Prompters for tests: one answers from a script, one writes the script while another answers (docs/protocol.md)."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
 from broker import prompts
 from broker.ui import wording
-from intents import model
+from intents import errors, kinds, model
 
 _PAGE = wording.Page(width=wording.WIDEST)
 
@@ -18,7 +19,8 @@ class Scripted:
     """Answers a sequence of requests from a script, a list of JSON objects, one for each request in turn.
 
     ``expect`` (optional): any of app_id, trust, update, questions (ids in order), risks (id to word), says (texts that
-    the details must hold). ``answers``: null for no answer, else an object of every id to {"effect", "span"}.
+    the details must hold). ``answers``: null for no answer, else an object of every id to {"effect", "span"}, and
+    "scopes" where less is given than was asked.
     """
 
     def __init__(self, script: Sequence[Mapping[str, object]]) -> None:
@@ -26,8 +28,14 @@ class Scripted:
 
     @classmethod
     def from_json(cls, text: str) -> "Scripted":
-        """Read a script as ``Recorder.to_json`` writes it."""
-        return cls(json.loads(text))
+        """Read a script as ``Recorder.to_json`` writes it. Raises Mismatch for what is none."""
+        try:
+            script = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise Mismatch("the script is not JSON") from error
+        if not isinstance(script, list) or not all(isinstance(step, dict) and "answers" in step for step in script):
+            raise Mismatch("the script is not a list of objects with `answers`")
+        return cls(script)
 
     def ask(self, request: prompts.Request) -> tuple[prompts.Answer, ...] | None:
         """The next answers. Raises Mismatch when the request differs from the script, or the script is over."""
@@ -35,7 +43,8 @@ class Scripted:
             raise Mismatch(f"{request.app_id} asks once more than the script has answers")
         step = self._script.pop(0)
         expect, answers = step.get("expect", {}), step["answers"]
-        assert isinstance(expect, Mapping)
+        if not isinstance(expect, Mapping) or not isinstance(answers, Mapping | None):
+            raise Mismatch("a step of the script has `expect` or `answers` that are no objects")
         wrong = _differences(expect, request)
         if answers is None and not wrong:
             return None
@@ -66,13 +75,18 @@ class Recorder:
     def ask(self, request: prompts.Request) -> tuple[prompts.Answer, ...] | None:
         """Whatever the other prompter answers."""
         answers = self._prompter.ask(request)
-        said = answers and {answer.intent_id: {"effect": answer.effect, "span": answer.span} for answer in answers}
-        self.script.append({"expect": _facts(request), "answers": said if answers is not None else None})
+        said = None if answers is None else {answer.intent_id: _said(answer) for answer in answers}
+        self.script.append({"expect": _facts(request), "answers": said})
         return answers
 
     def to_json(self) -> str:
         """The script so far."""
-        return json.dumps(self.script, indent=2, ensure_ascii=False) + "\n"
+        return to_json(self.script)
+
+
+def to_json(script: Sequence[Mapping[str, object]]) -> str:
+    """The file that holds a script."""
+    return json.dumps(script, indent=2, ensure_ascii=False) + "\n"
 
 
 def _facts(request: prompts.Request) -> dict[str, object]:
@@ -96,14 +110,35 @@ def _differences(expect: Mapping[str, object], request: prompts.Request) -> list
     pages += [wording.details(request, question, _PAGE) for question in request.questions]
     text = " ".join(line.text.removeprefix(_PAGE.margin).strip() for page in pages for line in page)
     says = expect.get("says", ())
-    assert isinstance(says, Sequence)
+    if not isinstance(says, Sequence) or not all(isinstance(words, str) for words in says):
+        return [*wrong, "`says` is not a list of texts"]
     return wrong + [f"nowhere said: {words!r}" for words in says if words not in text]
 
 
+def _said(answer: prompts.Answer) -> dict[str, object]:
+    less = {} if answer.scopes is None else {"scopes": [kinds.to_data(scope) for scope in answer.scopes]}
+    return {"effect": answer.effect, "span": answer.span, **less}
+
+
 def _answer(
-    request: prompts.Request, question: prompts.Question, said: Mapping[str, str], wrong: list[str]
+    request: prompts.Request, question: prompts.Question, said: object, wrong: list[str]
 ) -> prompts.Answer:
-    effect, span = model.Effect(said["effect"]), model.Lifespan(said["span"])
-    if span not in prompts.spans(request, question, effect):
+    match said:
+        case {"effect": ("allow" | "deny") as effect, "span": str(span), **rest} if span in tuple(model.Lifespan):
+            given = prompts.answer(question, model.Effect(effect), model.Lifespan(span), _scopes(rest.get("scopes")))
+        case _:
+            raise Mismatch(f"{question.intent_id}: an answer has `effect`, `span` and perhaps `scopes`")
+    if not prompts.fits(dataclasses.replace(request, questions=(question,)), [given]):
         wrong.append(f"{question.intent_id}: {effect} {span} is not offered")
-    return prompts.answer(question, effect, span)
+    return given
+
+
+def _scopes(scopes: object) -> tuple[model.Scope, ...] | None:
+    if scopes is None:
+        return None
+    if not isinstance(scopes, list):
+        raise Mismatch("`scopes` is not a list")
+    try:
+        return tuple(map(kinds.from_data, scopes))
+    except (KeyError, TypeError, ValueError, errors.ManifestError) as error:
+        raise Mismatch("`scopes` are not scopes") from error
