@@ -82,6 +82,12 @@ def questions(connection: client.Client) -> list[dict[str, object]]:
     return found
 
 
+def answered(where: world.World) -> None:
+    """A good client gets its answer."""
+    with connected(where) as broker:
+        assert broker.call("hello")["version"] == protocol.VERSION
+
+
 def answers(
     request: object, effect: model.Effect = model.Effect.DENY, span: model.Lifespan = model.Lifespan.FOREVER
 ) -> list[dict[str, object]]:
