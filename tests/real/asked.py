@@ -78,6 +78,7 @@ def desk(intents: Mapping[str, Mapping[str, object]] = starting.BOTH, **how: obj
         (screen.place / "runtime").symlink_to(where.runtime)
         screen.environ |= {name: where.environ[name] for name in ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")}
         screen.start_sway()
+        del where.environ["INTENT_UI"]
         where.environ["WAYLAND_DISPLAY"] = screen.environ["WAYLAND_DISPLAY"]
         yield Asked(where, screen, closing)
 

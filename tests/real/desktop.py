@@ -42,6 +42,7 @@ class Desktop:
             "PATH": "/usr/bin:/bin",
             "HOME": os.environ.get("HOME", "/"),
             "LANG": "C.UTF-8",
+            "INTENT_UI": "tty",  # no window that asks
             "PYTHONDONTWRITEBYTECODE": "1",
             "XDG_RUNTIME_DIR": str(place / "runtime"),
             **{f"XDG_{name}_HOME": str(place / name.lower()) for name in ("STATE", "DATA", "CONFIG")},

@@ -83,6 +83,7 @@ class World:
             "XDG_CONFIG_HOME": f"{self.home}/.config",
             "XDG_RUNTIME_DIR": str(self.runtime),
             "LANG": "C.UTF-8",
+            "INTENT_UI": "tty",  # no window, whatever display a test has
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         with self.here():
