@@ -31,9 +31,9 @@ STYLE = """
 """
 
 
-def label(words: str, *classes: str) -> Widget:
-    """A text that wraps."""
-    made = Gtk.Label(label=words, xalign=0, wrap=True, wrap_mode=Pango.WrapMode.WORD_CHAR)
+def label(words: str, *classes: str, **more: object) -> Widget:
+    """A text that wraps; ``more`` are properties of Gtk.Label."""
+    made = Gtk.Label(label=words, xalign=0, wrap=True, wrap_mode=Pango.WrapMode.WORD_CHAR, **more)
     for name in classes:
         made.add_css_class(name)
     return made
@@ -79,9 +79,10 @@ def menu(pressed: Callable[[int], None]) -> Widget:
     return made
 
 
-def name(widget: Widget, words: str) -> None:
-    """What a screen reader calls it."""
+def name(widget: Widget, words: str, about: str = "") -> None:
+    """What a screen reader calls it, and what it says about it."""
     widget.update_property([Gtk.AccessibleProperty.LABEL], [GObject.Value(str, words)])
+    widget.update_property([Gtk.AccessibleProperty.DESCRIPTION], [GObject.Value(str, about)])
 
 
 def fill(box: Widget, *children: Widget) -> None:
@@ -164,7 +165,6 @@ class Row:
         self._drawing = False
         title = wording.clean(row.question.title)
         self.check = Gtk.CheckButton(label=text.said("Allow"))
-        name(self.check, text.said("Allow: {title}", title=title))
         self.check.connect("toggled", lambda _: None if self._drawing else pressed(index, " "))
         self._menu = menu(lambda place: None if self._drawing else span(index, self._spans[place]))
         self._menu.set_hexpand(True)
@@ -192,9 +192,12 @@ class Row:
         if row.standing == self._shown:
             return False
         self._shown = row.standing
-        title = label(wording.clean(row.standing.title), "choice")
-        head = column(title, label(wording.weight(row.standing)), spacing=0)
-        fill(self._words, head, lines(wording.body(row.standing, PAGE)))
+        title, weight = wording.clean(row.standing.title), wording.weight(row.standing)
+        said = wording.body(row.standing, PAGE)
+        fill(self._words, column(label(title, "choice"), label(weight), spacing=0), lines(said))
+        about = " ".join((f"{weight}.", *(each.text.strip() for each in said)))
+        name(self.check, text.said("Allow: {title}", title=title), about)
+        name(self.block, title)
         return True
 
 
@@ -209,9 +212,11 @@ class Options:
         self._either = len(row.question.open) == 1
         self.blocks = [lines(heads)]
         for number in range(len(row.options) + 1):
-            own = lines([line for line in said if line.row == number][1:])
+            sentences = [line for line in said if line.row == number][1:]
+            own = lines(sentences)
             own.set_margin_start(_INDENT)
             check = Gtk.CheckButton(label=self._title(row, number))
+            name(check, self._title(row, number), " ".join(each.text.strip() for each in sentences))
             check.add_css_class(wording.Voice.CHOICE.value)
             if self._checks and self._either:
                 check.set_group(self._checks[0])

@@ -47,8 +47,10 @@ class _Ask(frame.Frame):
 
     def _build(self) -> None:
         self._rows = [widgets.Row(*row, self._press, self._span) for row in enumerate(self._state.rows)]
-        self._head = widgets.lines((*wording.head(self._request, widgets.PAGE), *_unprotected()))
+        said = (*wording.head(self._request, widgets.PAGE), *_unprotected())
+        self._head = widgets.lines(said)
         self._head.set_focusable(True)
+        widgets.name(self._head, self.window.get_title(), " ".join(line.text for line in said))
         self._together = widgets.column()
         self._blocks = [self._head, *(row.block for row in self._rows), self._together]
         self._list = widgets.scrolled()
@@ -60,7 +62,7 @@ class _Ask(frame.Frame):
         for page in (self._list, self._page):
             page.get_vadjustment().connect("value-changed", lambda _: self._look())
             self._stack.add_child(page)
-        self._notice = widgets.label("", "warning")
+        self._notice = widgets.label("", "warning", accessible_role=Gtk.AccessibleRole.STATUS)
         self._answers = Gtk.Grid(column_homogeneous=True, row_spacing=6, column_spacing=6)
         self._later = widgets.button(text.said("Decide _later"), lambda: self._press(-1, "l"))
         self._deny = widgets.button(text.said("_Deny all"), lambda: self._press(-1, "d"))
@@ -181,6 +183,7 @@ class _Ask(frame.Frame):
         self._stack.set_visible_child(self._list if listed else self._page)
         row, focus = self._state.row if self._rows else None, self._back
         if listed or row is None:
+            self._page.set_child(None)  # so that nobody reads it aloud any more
             # At first nothing that answers has the focus; after that, what the page was opened from.
             (self._rows[self._state.cursor].check if self.painted and self._rows else self._head).grab_focus()
             return
