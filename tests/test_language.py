@@ -137,3 +137,11 @@ def test_every_page_fits_and_an_app_is_quoted_as_it_speaks(code: str, width: int
         shown = "".join(line.text.replace("│", "") for line in lines).replace(" ", "")
         for question in request.questions:
             assert wording.quote(question.reason).replace(" ", "")[:100] in shown
+
+
+def test_what_runs_the_other_way_keeps_its_order() -> None:
+    hebrew = language.choose({"LANG": "he_IL.UTF-8"})
+    assert hebrew.right_to_left
+    assert hebrew.ordered("כמה מזה: ~/Notes") == "כמה מזה: \u2066~/Notes\u2069"
+    assert hebrew.ordered('אומר "Save it."') == 'אומר \u2066"Save it."\u2069'
+    assert language.ENGLISH.ordered("~/Notes") == "~/Notes"

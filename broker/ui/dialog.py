@@ -11,10 +11,11 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from broker import client, prompts, protocol
-from broker.ui import gate, tty
+from broker.ui import gate, language, tty
 from intents import errors
 
 PATIENCE = 15.0  # seconds until the window is up; for the answer there is no limit
@@ -75,7 +76,8 @@ class Dialog:
             with _closing(), _started(self._helper, self._environ) as stream:
                 self._deadline = time.monotonic() + PATIENCE
                 name = protocol.question_id(request.app_id, request.fingerprint)
-                answers = client.put(stream, request, name, showing=self._showing, gone=self._late)
+                said = _in(language.choose(self._environ), request)
+                answers = client.put(stream, said, name, showing=self._showing, gone=self._late)
         except _Closed:
             return None
         except OSError:
@@ -124,6 +126,46 @@ def tell(environ: Mapping[str, str], message: str, hint: str) -> None:
         stream.sendall(protocol.event("failed", {"message": message, "hint": hint}))
         while stream.recv(4096):
             pass
+
+
+def _in(spoken: language.Language, request: prompts.Request) -> prompts.Request:
+    """The request with our sentences as the user reads them: another process cannot tell them from their values."""
+
+    def all_of(words: Iterable[str]) -> tuple[str, ...]:
+        return tuple(map(spoken.say, words))
+
+    def traits(found: Iterable[prompts.Trait]) -> tuple[prompts.Trait, ...]:
+        return tuple((trait, spoken.say(title)) for trait, title in found)
+
+    def less(narrowing: prompts.Narrowing) -> prompts.Narrowing:
+        return replace(
+            narrowing,
+            title=spoken.say(narrowing.title),
+            allows=spoken.say(narrowing.allows),
+            notes=all_of(narrowing.notes),
+            traits=traits(narrowing.traits),
+        )
+
+    def question(asked: prompts.Question) -> prompts.Question:
+        return replace(
+            asked,
+            title=spoken.say(asked.title),
+            allows=spoken.say(asked.allows),
+            notes=all_of(asked.notes),
+            parts=all_of(asked.parts),
+            moves=spoken.say(asked.moves),
+            narrower=tuple(map(less, asked.narrower)),
+            traits=traits(asked.traits),
+        )
+
+    return replace(
+        request,
+        questions=tuple(map(question, request.questions)),
+        granted_before=all_of(request.granted_before),
+        withdrawn=all_of(request.withdrawn),
+        together=all_of(request.together),
+        held=traits(request.held),
+    )
 
 
 @contextlib.contextmanager

@@ -122,6 +122,8 @@ class Frame:
 
 def _appear(dark: bool) -> None:
     """Light or dark, and as large, as the user has it: what the settings said, and what the desktop says (portal)."""
+    right_to_left = widgets.PAGE.spoken.right_to_left
+    Gtk.Widget.set_default_direction(Gtk.TextDirection.RTL if right_to_left else Gtk.TextDirection.LTR)
     style = Gtk.CssProvider()
     if hasattr(style, "load_from_string"):  # GTK 4.12
         style.load_from_string(widgets.STYLE)

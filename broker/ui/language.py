@@ -11,6 +11,9 @@ from intents import text
 
 _CATALOGUES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "locale")
 _NAME = re.compile(r"([a-z]{2,3})(?:[_.@-].*)?")  # de, de_AT.UTF-8, sr@latin: the language counts, not the country
+# Words beside one another without a letter that is written from right to left: paths, commands, names, quotations.
+_WORD = r"[^\s\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]+"
+_APART = re.compile(rf"(?<!\S){_WORD}(?: {_WORD})*(?!\S)")
 _RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur", "yi"})
 
 
@@ -29,6 +32,14 @@ class Language:
     def say(self, words: str) -> str:
         """One of our sentences in this language; what is none (an app's words, a path) as it is."""
         return text.translated(words, self.find)
+
+    def ordered(self, words: str) -> str:
+        """For what draws in both directions: what is not in a language from right to left stays in its own order.
+
+        Otherwise ``~/Notes`` would be drawn as ``Notes/~``, and a quotation with its last mark first. Takes what is
+        clean: the invisible marks (UAX #9, LRI and PDI) are ours alone.
+        """
+        return _APART.sub("\u2066\\g<0>\u2069", words) if self.right_to_left else words
 
 
 def _as_it_is(template: str) -> str:

@@ -4,6 +4,7 @@ Text is set as text, never as markup. Nothing here decides: what a hand does is 
 sheet's state.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,12 +15,12 @@ gi.require_version("Gtk", "4.0")
 from gi.repository import GObject, Gtk, Pango  # noqa: E402
 
 from broker import prompts  # noqa: E402
-from broker.ui import choices, less, wording  # noqa: E402
+from broker.ui import choices, language, less, wording  # noqa: E402
 from intents import model, text  # noqa: E402
 
 Widget = Any  # PyGObject has no types
 # One line for each sentence, however long: GTK breaks it where the window ends.
-PAGE = wording.Page(width=1 << 20, margin="")
+PAGE = wording.Page(width=1 << 20, margin="", spoken=language.choose(os.environ))
 _INDENT = 26  # what is said about an option stands below its title
 STYLE = """
 .claim { font-style: italic; }
@@ -29,6 +30,11 @@ STYLE = """
 .stop { border: 4px solid currentColor; padding: 12px; }
 .waiting { opacity: 0.5; }
 """
+
+
+def ours(words: str) -> str:
+    """One of our sentences in the user's language, with nothing in it that could deceive."""
+    return PAGE.spoken.ordered(wording.say(words, PAGE)[0].text)
 
 
 def label(words: str, *classes: str, **more: object) -> Widget:
@@ -57,7 +63,8 @@ def line(*children: Widget) -> Widget:
 
 def lines(said: Iterable[wording.Line], *classes: str) -> Widget:
     """Sentences below one another, each in its voice."""
-    made = column(*(label(line.text.strip(), line.voice.value) for line in said if line.text.strip()))
+    put = [(PAGE.spoken.ordered(line.text.strip()), line.voice.value) for line in said if line.text.strip()]
+    made = column(*(label(words, voice) for words, voice in put))
     for name in classes:
         made.add_css_class(name)
     return made
@@ -127,7 +134,7 @@ def inside(block: Widget, view: Widget, height: float) -> tuple[bool, ...]:
 def typed(word: str, pressed: Callable[[str], None]) -> Widget:
     """Where a word is typed by hand (what comes at once is a paste); ``pressed`` gets its letters once it is there."""
     made = Gtk.Entry(input_purpose=Gtk.InputPurpose.ALPHA, input_hints=Gtk.InputHints.NO_SPELLCHECK)
-    name(made, text.said("Type the word"))
+    name(made, ours(text.said("Type the word")))
     before = [""]
 
     def changed(_: Widget) -> None:
@@ -160,20 +167,20 @@ class Row:
         span: Callable[[int, model.Lifespan], None],
     ) -> None:
         self._spans: tuple[model.Lifespan, ...] = ()
-        self._answers: list[text.Said] = []
+        self._answers: list[str] = []
         self._shown: prompts.Question | None = None
         self._drawing = False
-        title = wording.clean(row.question.title)
-        self.check = Gtk.CheckButton(label=text.said("Allow"))
+        title = ours(row.question.title)
+        self.check = Gtk.CheckButton(label=ours(text.said("Allow")))
         self.check.connect("toggled", lambda _: None if self._drawing else pressed(index, " "))
         self._menu = menu(lambda place: None if self._drawing else span(index, self._spans[place]))
         self._menu.set_hexpand(True)
-        name(self._menu, text.said("How long: {title}", title=title))
-        less = button(text.said("Less"), lambda: pressed(index, "n"))
+        name(self._menu, ours(text.said("How long: {title}", title=title)))
+        less = button(ours(text.said("Less")), lambda: pressed(index, "n"))
         less.set_visible(bool(row.options))
-        name(less, text.said("Less: {title}", title=title))
-        details = button(text.said("Details"), lambda: pressed(index, "?"))
-        name(details, text.said("Details: {title}", title=title))
+        name(less, ours(text.said("Less: {title}", title=title)))
+        details = button(ours(text.said("Details")), lambda: pressed(index, "?"))
+        name(details, ours(text.said("Details: {title}", title=title)))
         self._words = column()
         controls = column(line(self.check, self._menu), line(less, details))
         self.block = column(self._words, controls, spacing=9)
@@ -183,7 +190,7 @@ class Row:
         """Show the answer as it stands, and the lifespans it could have; whether there is something new to read."""
         self._drawing = True
         self.check.set_active(row.ticked)
-        answers = [wording.verdict(replace(row.choice, span=span)) for span in offered]
+        answers = [ours(wording.verdict(replace(row.choice, span=span))) for span in offered]
         if answers != self._answers:
             self._spans, self._answers = tuple(offered), answers
             self._menu.set_model(Gtk.StringList.new(answers))
@@ -192,11 +199,11 @@ class Row:
         if row.standing == self._shown:
             return False
         self._shown = row.standing
-        title, weight = wording.clean(row.standing.title), wording.weight(row.standing)
+        title, weight = ours(row.standing.title), ours(wording.weight(row.standing))
         said = wording.body(row.standing, PAGE)
         fill(self._words, column(label(title, "choice"), label(weight), spacing=0), lines(said))
         about = " ".join((f"{weight}.", *(each.text.strip() for each in said)))
-        name(self.check, text.said("Allow: {title}", title=title), about)
+        name(self.check, ours(text.said("Allow: {title}", title=title)), about)
         name(self.block, title)
         return True
 
@@ -234,13 +241,13 @@ class Options:
     @staticmethod
     def _title(row: choices.Row, number: int) -> str:
         if not number:
-            return text.said("nothing")
-        return less.weight(row.question, row.options[number - 1], whole=number == len(row.options))
+            return ours(text.said("nothing"))
+        return ours(less.weight(row.question, row.options[number - 1], whole=number == len(row.options)))
 
     def draw(self, row: choices.Row) -> None:
         """Show what would be given."""
         self._drawing = True
         for check, taken in zip(self._checks, (not any(row.taken), *row.taken), strict=True):
             check.set_active(taken)
-        self._stands.set_label(less.stands(row.choice))
+        self._stands.set_label(ours(less.stands(row.choice)))
         self._drawing = False

@@ -35,7 +35,7 @@ class _Ask(frame.Frame):
         self._request = wire.read_request(put["request"])
         self._state = sheet.start(self._request)
         self._view: sheet.View | None = None
-        title = text.said("{app} asks what it may do", app=self._request.app_id)
+        title = widgets.ours(wording.title(self._request))
         super().__init__(title, settle, dark)
         self._read: set[tuple[Any, bool]] = set()
         self._options: widgets.Options | None = None
@@ -64,16 +64,19 @@ class _Ask(frame.Frame):
             self._stack.add_child(page)
         self._notice = widgets.label("", "warning", accessible_role=Gtk.AccessibleRole.STATUS)
         self._answers = Gtk.Grid(column_homogeneous=True, row_spacing=6, column_spacing=6)
-        self._later = widgets.button(text.said("Decide _later"), lambda: self._press(-1, "l"))
-        self._deny = widgets.button(text.said("_Deny all"), lambda: self._press(-1, "d"))
-        self._least = widgets.button(text.said("Only what is _required"), lambda: self._press(-1, "m"))
-        self._start = widgets.button(text.said("_Start with what is ticked"), lambda: self._press(-1, "s"))
+        self._later = self._answer(text.said("Decide _later"), "l")
+        self._deny = self._answer(text.said("_Deny all"), "d")
+        self._least = self._answer(text.said("Only what is _required"), "m")
+        self._start = self._answer(text.said("_Start with what is ticked"), "s")
         asked = (self._later, self._deny, self._least, self._start) if self._rows else (self._later, self._start)
         for place, each in enumerate(asked):
             self._answers.attach(each, place % 2, place // 2, 1, 1)
-        self._back = widgets.button(text.said("_Back"), lambda: self._press(-1, keys.ESCAPE))
+        self._back = self._answer(text.said("_Back"), keys.ESCAPE)
         footer = widgets.margins(widgets.column(self._notice, self._answers, self._back, spacing=9))
         self.window.set_child(widgets.column(self._stack, footer, spacing=0))
+
+    def _answer(self, words: str, key: str) -> Any:
+        return widgets.button(widgets.ours(words), lambda: self._press(-1, key))
 
     # What a hand does
 
@@ -152,7 +155,7 @@ class _Ask(frame.Frame):
             words = text.said("Keys and clicks count in a moment.")
         elif not words and not seen.all and self._view in (sheet.View.LIST, sheet.View.LESS):
             words = text.said("There is more to read: scroll down.")
-        self._notice.set_label(words)
+        self._notice.set_label(widgets.ours(words))
 
     def _draw(self) -> None:
         if self._state.done:
@@ -226,11 +229,11 @@ class _Tell(frame.Frame):
     """Why something did not start, to be read and closed."""
 
     def __init__(self, told: Any, dark: bool) -> None:
-        super().__init__(text.said("Not started"), 0, dark)
-        words = [widgets.label(wording.clean(told["message"]), "choice"), widgets.label(wording.clean(told["hint"]))]
+        super().__init__(widgets.ours(text.said("Not started")), 0, dark)
+        words = [widgets.label(widgets.ours(told["message"]), "choice"), widgets.label(widgets.ours(told["hint"]))]
         page = widgets.scrolled()
         page.set_child(widgets.margins(widgets.column(*words, spacing=12)))
-        close = widgets.button(text.said("_Close"), self.loop.quit)
+        close = widgets.button(widgets.ours(text.said("_Close")), self.loop.quit)
         self.window.set_child(widgets.column(page, widgets.margins(close), spacing=0))
         close.grab_focus()
 
@@ -239,8 +242,8 @@ def _unprotected() -> tuple[wording.Line, ...]:
     """What has to be said where the display lets other programs press keys."""
     if Gdk.Display.get_default().__gtype__.name != "GdkX11Display":
         return ()
-    words = "This is an X11 session: any program on it can press keys and click here in your place."
-    return wording.say(text.said(words), widgets.PAGE, wording.Voice.WARNING)
+    said = text.said("This is an X11 session: any program on it can press keys and click here in your place.")
+    return wording.say(said, widgets.PAGE, wording.Voice.WARNING)
 
 
 def main(mode: str, look: str, settle: str = "0") -> int:

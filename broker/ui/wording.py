@@ -126,7 +126,7 @@ def wrap(words: str, width: int, lead: str = "", hang: str = "") -> list[str]:
 
 def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     """Who asks, who vouches for it, and what is settled already."""
-    lines = flow(page, Voice.CHOICE, _title(request))
+    lines = flow(page, Voice.CHOICE, title(request))
     name, version = quote(request.name, NAME_CELLS), quote(request.version, NAME_CELLS)
     claim = text.said("app says its name is {name}, version {version}", name=name, version=version)
     lines += flow(page, Voice.CLAIM, claim, "", "  ")
@@ -150,7 +150,8 @@ def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _title(request: prompts.Request) -> text.Said:
+def title(request: prompts.Request) -> text.Said:
+    """Who asks, in one line."""
     if not request.questions:
         return text.said("{app} asks for nothing but to be started", app=request.app_id)
     if request.update:
