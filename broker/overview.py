@@ -58,6 +58,6 @@ def _event(event: history.Event) -> dict[str, object]:
 
 
 def _undo(at: known.Here, values: protocol.Values) -> protocol.Values:
-    which, confirmed = values.get("which"), values.get("confirm")
-    names = [str(name) for name in confirmed] if isinstance(confirmed, list) else []
-    return undo.undo(at, which if isinstance(which, str) else None, names).data
+    which = values.get("which")
+    dry, sure = values.get("dry") is True, values.get("sure") is True
+    return undo.undo(at, which if isinstance(which, str) else None, (), dry=dry, sure=sure).data

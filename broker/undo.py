@@ -21,8 +21,9 @@ class Shift:
     more: bool
 
     def as_data(self) -> dict[str, object]:
-        """intent, before, after and risk."""
-        return {"intent": self.intent.id, "before": self.before, "after": self.after, "risk": self.risk.word}
+        """intent, before, after, risk and more."""
+        about = {"intent": self.intent.id, "before": self.before, "after": self.after}
+        return {**about, "risk": self.risk.word, "more": self.more}
 
     @property
     def line(self) -> str:
@@ -31,11 +32,13 @@ class Shift:
         return f"  {self.intent.id} was {views.state_words(self.before)}, is {views.state_words(self.after)}{loud}"
 
 
-def undo(at: known.Here, which: str | None, confirmed: Sequence[str]) -> known.Report:
+def undo(
+    at: known.Here, which: str | None, confirmed: Sequence[str], *, dry: bool = False, sure: bool = False
+) -> known.Report:
     """Take back the newest act, that of an app, or the one that an event belongs to; ``which`` is its number.
 
-    confirmed: critical intents that may be granted by it. Raises DecisionError ``nothing-to-undo``,
-    ``undo-superseded``, ``not-confirmed``.
+    confirmed: critical intents that may be granted by it, with ``sure`` all; dry: only say what it would do. Raises
+    DecisionError ``nothing-to-undo``, ``undo-superseded``, ``not-confirmed``.
     """
     with journal.Journal.open(at.places) as book:
         events = book.events()
@@ -43,13 +46,16 @@ def undo(at: known.Here, which: str | None, confirmed: Sequence[str]) -> known.R
         found = known.find(at, book, act.app, changing=False)
     entry = history.undone(act.app, act.seqs)
     shifts = _shifts(at, found, history.supposed(events, [entry]))
-    confirm(found, shifts, confirmed)
-    (seq,) = record.commit(at.places, act.app, at.now, [entry])
-    lines = [f"{act.app}: no longer counts: {log.words(event)}" for event in act.events]
+    seq = None
+    if not dry:
+        confirm(found, [] if sure else shifts, confirmed)
+        (seq,) = record.commit(at.places, act.app, at.now, [entry])
+    words = [log.words(event) for event in act.events]
+    lines = [f"{act.app}: no longer counts: {each}" for each in words]
     lines += [shift.line for shift in shifts]
-    lines += [f"To take that back: intent-ctl undo {seq}"]
-    data = {"app": act.app, "event": seq, "undone": list(act.seqs), "changes": [each.as_data() for each in shifts]}
-    return known.Report(data=data, lines=tuple(lines))
+    lines += [f"To take that back: intent-ctl undo {seq}" if seq else "Nothing is changed yet."]
+    data = {"app": act.app, "event": seq, "undone": list(act.seqs), "words": words}
+    return known.Report(data={**data, "changes": [each.as_data() for each in shifts]}, lines=tuple(lines))
 
 
 def _choose(at: known.Here, book: journal.Journal, events: Sequence[history.Event], which: str | None) -> acts.Act:

@@ -58,12 +58,12 @@ LAYERS = {
         "client",
         "answers lapse",
         "ui.language",
-        "ui.wording ui.keys ui.tty ui.gate",
+        "ui.wording ui.keys ui.tty ui.gate ui.raw",
         "ui.choices ui.less",
         "ui.sheet",
-        "ui.widgets",
-        "ui.frame",
-        "ui.terminal ui.plain ui.scripted ui.dialog ui.window",
+        "ui.widgets ui.browse",
+        "ui.frame ui.browse_words",
+        "ui.terminal ui.plain ui.scripted ui.dialog ui.window ui.browser",
         "ui.choose",
         "ui",
         "session",
@@ -90,7 +90,7 @@ EFFECTS = {
 EFFECTFUL_CALLS = {"open", "print", "input", "breakpoint", "exit", "quit"}
 IMPURE = {"intents.author"}  # the outer shell of the pure package: its command line
 ONLY_IN = {
-    "prompt_toolkit": {"broker.ui.terminal", "broker.ui.plain"},
+    "prompt_toolkit": {"broker.ui.terminal", "broker.ui.browser", "broker.ui.raw"},
     "tomlkit": {"intents.authoring"},
     "cryptography": {"intents.sign"},
     "gi": {"broker.ui.window", "broker.ui.frame", "broker.ui.widgets"},

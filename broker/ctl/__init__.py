@@ -6,11 +6,13 @@ Text for people, or with ``--json`` one JSON document on standard output, an err
 import argparse
 import json
 import os
+import secrets
 import select
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from broker import overview, views
 from broker.ctl import across, apps, machine, moving, past, queue, shell, table, trust
 from broker.ui import wording
 from intents import errors
@@ -45,6 +47,8 @@ def main() -> int:
     as_json = "--json" in sys.argv[1:]
     lines_of_json = False
     try:
+        if len(sys.argv) == 1 and os.isatty(0) and os.isatty(1) and _viewed():
+            return 0
         options = parser().parse_args()
         report = options.run(options)
         if report.more is not None:
@@ -64,6 +68,17 @@ def main() -> int:
         return 130
     _say(f"{said}\n" if said else "")
     return status
+
+
+def _viewed() -> bool:
+    """Show everything on the whole terminal until the user leaves it; not where it is dumb, small or not ours."""
+    from broker.ui import browser  # prompt_toolkit takes a while to import
+
+    if not browser.fits(os.environ):
+        return False
+    methods = overview.methods(table.here)
+    browser.show(os.environ, lambda name, values: overview.call(name, values, methods), views.day, secrets.choice)
+    return True
 
 
 def _say(text: str) -> bool:

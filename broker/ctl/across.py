@@ -30,7 +30,7 @@ COMMANDS: tuple[table.Command, ...] = (
         "import",
         "apply decisions that `export` wrote, as far as they could be given here",
         "{file, applied, apps: [{app, decisions: [{intent, asked, granted, span, until, at, source, applied, why}],"
-        " changes: [{intent, before, after, risk}], pinned}]}; exit status 1 where some of it does not apply here",
+        " changes: [{intent, before, after, risk, more}], pinned}]}; exit status 1 where some of it does not apply",
         lambda o: transfer.bring(table.here(), o.file, o.confirm, dry=o.dry_run),
         (
             ("file", {"metavar": "FILE"}),

@@ -78,11 +78,12 @@ COMMANDS: tuple[table.Command, ...] = (
     (
         "undo",
         "let what counted before your last decisions count again",
-        "{app, event, undone, changes: [{intent, before, after, risk}]}; event is the number of the undoing, undone"
-        " holds those of what it takes back",
-        lambda o: undo.undo(table.here(), o.which, o.confirm),
+        "{app, event, undone, words, changes: [{intent, before, after, risk, more}]}; event is the number of the"
+        " undoing, undone holds those of what it takes back; more: something is granted that was not before",
+        lambda o: undo.undo(table.here(), o.which, o.confirm, dry=o.dry_run),
         (
             ("which", {"metavar": "SEQ|APP", "nargs": "?", "help": "an event, as `log` numbers them, or an app"}),
+            table.flag("--dry-run", "only show what would change"),
             _CONFIRM,
         ),
     ),

@@ -1,28 +1,24 @@
-"""The sheet on the controlling terminal. The only module that knows prompt_toolkit, imported only when asking.
+"""The sheet on the controlling terminal, drawn by prompt_toolkit and imported only when asking.
 
 prompt_toolkit draws and owns the terminal's modes; keys go through ``keys.Keyboard`` and never through its bindings,
 because a report of the terminal would be taken apart into letters there. Text is (style, text) pairs, never markup.
 """
 
 import asyncio
-import codecs
 import dataclasses
-import os
 import termios
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 from prompt_toolkit.application import Application, create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.input.vt100 import Vt100Input
-from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.layout import FormattedTextControl, Layout, Window
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from broker import prompts
-from broker.ui import keys, language, less, sheet, tty, wording
+from broker.ui import keys, language, less, raw, sheet, tty, wording
 from intents import text
 
 _STYLES = {
@@ -101,7 +97,7 @@ class _Screen:
         """Draw and wait; the state it ended in. Raises EOFError or OSError when the terminal goes away."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._failed)
-        source = _Input(self._stream, self._arrived)
+        source = raw.Raw(self._stream, self._arrived)
         sink = Vt100_Output(self._stream, self._dimensions, term=term, enable_bell=False, enable_cpr=False)
         with create_app_session(input=source, output=sink):
             control = FormattedTextControl(self._text, show_cursor=False)
@@ -311,34 +307,3 @@ class _Screen:
 def _lasting(lines: Iterable[wording.Line]) -> list[wording.Line]:
     """The lines that stay the same whatever is ticked: what has to be read."""
     return [line for line in lines if line.voice is not wording.Voice.CHOICE]
-
-
-class _Input(Vt100Input):
-    """The terminal's modes and readiness as prompt_toolkit wants them; the bytes go to ``arrived``, not to bindings."""
-
-    def __init__(self, stream: TextIO, arrived: Callable[[str], None]) -> None:
-        super().__init__(stream)
-        self._arrived = arrived
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._gone = False
-
-    def read_keys(self) -> list[KeyPress]:
-        """Take what is there. A terminal that hung up reads as end of file or EIO (termios(3), ioctl_tty(2))."""
-        try:
-            data = os.read(self.fileno(), 4096)
-        except OSError:
-            data = b""
-        if data:
-            self._arrived(self._decoder.decode(data))
-        else:
-            self._gone = True
-        return []
-
-    def flush_keys(self) -> list[KeyPress]:
-        """Nothing: no key waits here."""
-        return []
-
-    @property
-    def closed(self) -> bool:
-        """Whether the terminal went away."""
-        return self._gone

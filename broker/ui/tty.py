@@ -37,10 +37,10 @@ def open_ours() -> int | None:
 
 
 @contextlib.contextmanager
-def borrowed() -> Iterator[int | None]:
+def borrowed(*, alone: bool = True) -> Iterator[int | None]:
     """The controlling terminal for one question: one at a time, then modes and signal actions as they were.
 
-    Yields None instead when ``open_ours`` does. A second question on the same terminal waits here for the first.
+    Yields None instead when ``open_ours`` does. alone: a second question on the same terminal waits here for the first.
     For the main thread, which alone may set signal actions.
     """
     terminal = open_ours()
@@ -49,7 +49,7 @@ def borrowed() -> Iterator[int | None]:
         return
     actions = [(number, signal.getsignal(number)) for number in (*_CLOSING, signal.SIGWINCH)]
     try:
-        with _turn(terminal):
+        with _turn(terminal) if alone else contextlib.nullcontext():
             modes = termios.tcgetattr(terminal)
             try:
                 yield terminal
