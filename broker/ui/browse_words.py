@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from broker.ui import wording
-from broker.ui.browse import Data, State, View
+from broker.ui import browse, wording
 
 Day = Callable[[int], str]  # a moment (seconds since the epoch) in local time
 _STATES = {"allowed": "allowed", "partly": "partly allowed", "denied": "denied", "open": "not decided"}
@@ -37,38 +36,38 @@ class _Sheet:
         self.say("")
 
 
-def lines(state: State, page: wording.Page, day: Day) -> tuple[wording.Line, ...]:
+def lines(state: browse.State, page: wording.Page, day: Day) -> tuple[wording.Line, ...]:
     """The page that is shown, however long."""
     sheet = _Sheet(page)
-    if state.data is None and state.page.view is not View.WORD:
+    if state.data is None and state.page.view is not browse.View.WORD:
         sheet.say("Reading…" if not page.ascii else "Reading...")
         return tuple(sheet.lines)
     _PAGES[state.page.view](state, sheet, day)
     return tuple(sheet.lines)
 
 
-def footer(state: State, page: wording.Page) -> tuple[wording.Line, ...]:
+def footer(state: browse.State, page: wording.Page) -> tuple[wording.Line, ...]:
     """What can be pressed, and what just happened."""
     said = wording.say(state.notice, page, wording.Voice.WARNING) if state.notice else ()
     if state.searching:
         return (*said, *wording.say("Enter keeps what is found, Esc shows all again.", page),
                 *wording.say(f"/{state.search}", page))  # fmt: skip
     ways = {
-        View.APPS: "Enter opens   Tab by permission   / search   u undo   h history   q leaves",
-        View.KINDS: "Enter opens   Tab by app   / search   u undo   h history   q leaves",
-        View.APP: "Enter changes   u undo   h history   q goes back",
-        View.KIND: "Enter changes   / search   u undo   q goes back",
-        View.INTENT: "space chooses   t how long   u undo   q goes back",
-        View.HISTORY: "u undoes what the cursor is on   / search   q goes back",
-        View.UNDO: "space undoes it   q leaves it as it is",
-        View.WORD: "Esc leaves it as it is.",
+        browse.View.APPS: "Enter opens   Tab by permission   / search   u undo   h history   q leaves",
+        browse.View.KINDS: "Enter opens   Tab by app   / search   u undo   h history   q leaves",
+        browse.View.APP: "Enter changes   u undo   h history   q goes back",
+        browse.View.KIND: "Enter changes   / search   u undo   q goes back",
+        browse.View.INTENT: "space chooses   t how long   u undo   q goes back",
+        browse.View.HISTORY: "u undoes what the cursor is on   / search   q goes back",
+        browse.View.UNDO: "space undoes it   q leaves it as it is",
+        browse.View.WORD: "Esc leaves it as it is.",
     }[state.page.view]
-    typed = wording.say(f"> {state.typed}", page) if state.page.view is View.WORD else ()
+    typed = wording.say(f"> {state.typed}", page) if state.page.view is browse.View.WORD else ()
     found = wording.say(f"found with: {state.search}   q shows all", page) if state.search else ()
     return (*said, *found, *wording.say(ways, page), *typed)
 
 
-def _apps(state: State, sheet: _Sheet, day: Day) -> None:
+def _apps(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say("Permissions by app", wording.Voice.CHOICE)
     rows = state.rows
     waiting = [row for row in rows if row["unanswered"]]
@@ -90,12 +89,12 @@ def _apps(state: State, sheet: _Sheet, day: Day) -> None:
         sheet.say("Nothing is decided yet: start an app with intent-run." if not state.search else "Nothing is found.")
 
 
-def _counts(row: Data) -> str:
+def _counts(row: browse.Data) -> str:
     found = [f"{words}: {', '.join(row[state])}" for state, words in _STATES.items() if row[state]]
     return "   ".join(found) or "it asks for nothing"
 
 
-def _kinds(state: State, sheet: _Sheet, day: Day) -> None:
+def _kinds(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say("Permissions by kind", wording.Voice.CHOICE)
     sheet.gap()
     for index, row in enumerate(state.rows):
@@ -106,7 +105,7 @@ def _kinds(state: State, sheet: _Sheet, day: Day) -> None:
         sheet.say("Nothing is decided yet." if not state.search else "Nothing is found.")
 
 
-def _kind(state: State, sheet: _Sheet, day: Day) -> None:
+def _kind(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say(f"Which apps have {state.page.kind}", wording.Voice.CHOICE)
     sheet.gap()
     for index, row in enumerate(state.rows):
@@ -118,7 +117,7 @@ def _kind(state: State, sheet: _Sheet, day: Day) -> None:
         sheet.say("No app." if not state.search else "Nothing is found.")
 
 
-def _app(state: State, sheet: _Sheet, day: Day) -> None:
+def _app(state: browse.State, sheet: _Sheet, day: Day) -> None:
     data = state.data or {}
     sheet.say(data["app"], wording.Voice.CHOICE)
     if data["name"]:
@@ -156,7 +155,7 @@ def _app(state: State, sheet: _Sheet, day: Day) -> None:
         sheet.say(f"{day(event['at'])}  {event['words']}", indent=2)
 
 
-def _intent(state: State, sheet: _Sheet, day: Day) -> None:
+def _intent(state: browse.State, sheet: _Sheet, day: Day) -> None:
     data = state.data or {}
     row = next((each for each in data["intents"] if each["intent"] == state.page.intent), None)
     sheet.say(f"{data['app']}: {state.page.intent}", wording.Voice.CHOICE)
@@ -187,7 +186,7 @@ def _intent(state: State, sheet: _Sheet, day: Day) -> None:
             sheet.say(offer["allows"], row=index, indent=_ROOM)
 
 
-def _history(state: State, sheet: _Sheet, day: Day) -> None:
+def _history(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say("What happened, newest first", wording.Voice.CHOICE)
     sheet.gap()
     for index, event in enumerate(state.rows):
@@ -197,7 +196,7 @@ def _history(state: State, sheet: _Sheet, day: Day) -> None:
         sheet.say("Nothing yet." if not state.search else "Nothing is found.")
 
 
-def _undo(state: State, sheet: _Sheet, day: Day) -> None:
+def _undo(state: browse.State, sheet: _Sheet, day: Day) -> None:
     data = state.data or {}
     sheet.say(f"Undo for {data['app']}?", wording.Voice.CHOICE)
     for words in data["words"]:
@@ -212,22 +211,22 @@ def _undo(state: State, sheet: _Sheet, day: Day) -> None:
         sheet.say("For what the app asks for now it would change nothing.", indent=2)
 
 
-def _word(state: State, sheet: _Sheet, day: Day) -> None:
+def _word(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say("STOP  CRITICAL risk", wording.Voice.WARNING)
     sheet.say(state.page.warning)
     sheet.say(f"To allow it, type the word  {state.word}  by hand. Nothing else allows it.", wording.Voice.WARNING)
 
 
-def _since(row: Data, day: Day) -> str:
+def _since(row: browse.Data, day: Day) -> str:
     """How long the newest decision behind an intent holds, and since when."""
-    decisions: Iterable[Data] = row["decisions"]
+    decisions: Iterable[browse.Data] = row["decisions"]
     newest = next(iter(decisions), None)
     if newest is None or row["state"] == "open":
         return ""
     return _held({**newest, "since": newest["at"], "state": row["state"]}, day)
 
 
-def _held(row: Data, day: Day) -> str:
+def _held(row: browse.Data, day: Day) -> str:
     if not row["span"] or row["state"] == "open":
         return ""
     until = f"until {day(row['until'])}" if row["until"] else _SPANS[row["span"]]
@@ -238,13 +237,13 @@ def _risk(word: str) -> str:
     return f"{word.upper() if word in ('high', 'critical', 'forbidden') else word} risk"
 
 
-_PAGES: dict[View, Callable[[State, _Sheet, Day], None]] = {
-    View.APPS: _apps,
-    View.KINDS: _kinds,
-    View.KIND: _kind,
-    View.APP: _app,
-    View.INTENT: _intent,
-    View.HISTORY: _history,
-    View.UNDO: _undo,
-    View.WORD: _word,
+_PAGES: dict[browse.View, Callable[[browse.State, _Sheet, Day], None]] = {
+    browse.View.APPS: _apps,
+    browse.View.KINDS: _kinds,
+    browse.View.KIND: _kind,
+    browse.View.APP: _app,
+    browse.View.INTENT: _intent,
+    browse.View.HISTORY: _history,
+    browse.View.UNDO: _undo,
+    browse.View.WORD: _word,
 }
