@@ -99,7 +99,7 @@ def answer(at: known.Here, question: str, shown: str, given: Sequence[prompts.An
     if given is None:
         answers.unanswered(found.asked)
     else:
-        answers.keep(found.asked, given, source="command")
+        answers.keep(found.asked, given, source="prompt")
 
 
 def stands(at: known.Here, one: Waiting) -> bool:

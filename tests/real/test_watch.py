@@ -80,7 +80,7 @@ def test_a_question_comes_and_is_answered(home: world.World) -> None:
         assert starting.got(home.says(LOOK)) == {"net"}
         begun.leave()
     assert decided(home) == {"net": starting.NETWORK, "notes": None}
-    assert starting.events(home, What.DECISION)[0].body["source"] == "command"
+    assert starting.events(home, What.DECISION)[0].body["source"] == "prompt"
 
 
 def test_prompt_flooding(home: world.World) -> None:
