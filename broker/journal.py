@@ -202,7 +202,8 @@ class Journal:
         # What is committed stays so; until the next one, the mark names an event that is merely not the newest.
         with contextlib.suppress(OSError):
             state.put(mark, self._mark)
-        self._same_file()
+        with contextlib.suppress(OSError):
+            self._same_file()
         return rows
 
     # Checking
@@ -286,14 +287,18 @@ def _begin(reserved: state.Places, file: str, mark: str, create: bool) -> None:
                 hint="Start an app once, and answer its questions.",
             )
         beside = state.stage(file, b"")
+        for rest in ("-wal", "-shm", "-journal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside + rest)
         connection = connect(beside)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA.values():
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
             connection.execute("COMMIT")
+            # Only now: what is in the log when the file gets its name would stay behind under the old one.
+            connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
         state.put(beside, file)

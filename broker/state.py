@@ -150,8 +150,10 @@ def own_directory(path: str) -> None:
             raise _unsafe(path, why)
         if info.st_mode & _OTHERS:
             os.fchmod(handle, 0o700)
+    except OSError as error:
+        raise errors.HostError("unwritable-place", f"`{shown}` cannot be looked at: {error.strerror}") from error
     finally:
-        os.close(handle)
+        _let_go(handle)
 
 
 def _make(path: str) -> None:
@@ -262,12 +264,24 @@ def lock(path: str, *, wait: bool = True, limit: float = math.inf) -> Iterator[N
             "journal-unwritable", f"the lock `{shown}` cannot be opened: {error.strerror}"
         ) from error
     try:
-        if why := unsafe(os.fstat(handle)):
+        try:
+            why = unsafe(os.fstat(handle))
+            held = not why and _acquire(handle, limit if wait else 0)
+        except OSError as error:
+            message = f"the lock `{shown}` cannot be held: {error.strerror}"
+            raise errors.JournalError("journal-unwritable", message) from error
+        if why:
             raise errors.JournalError("journal-unsafe", f"the lock `{shown}` {why}")
-        if not _acquire(handle, limit if wait else 0):
+        if not held:
             raise errors.JournalError("journal-busy", f"another program holds `{shown}`")
         yield
     finally:
+        _let_go(handle)
+
+
+def _let_go(handle: int) -> None:
+    """Close a descriptor that nothing was written to: whatever the system says, it is closed, and nothing is lost."""
+    with contextlib.suppress(OSError):
         os.close(handle)
 
 
