@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import catalog, displays, guards, host, journal, objects, plans, state
-from intents import diff, errors, facts, model, parse, paths, sign, trust
+from broker import policy as policies
+from intents import diff, errors, facts, model, parse, paths, rules, sign, trust
 from intents.kinds import path
 
 
@@ -22,6 +23,7 @@ class App:
     guards: tuple[guards.Guard, ...]
     unsigned: bool
     also: tuple[str, ...] = ()  # places beside those of the intents, that are or may be given instead
+    policy: policies.Policy = policies.NONE
 
     @property
     def objects(self) -> dict[str, str]:
@@ -67,7 +69,12 @@ class App:
         """The declared intents against the decisions of the journal. Raises SignatureError, JournalError."""
         vetted = self.vet(book)
         stored = book.decisions(self.manifest.app.id, vetted.lineage)
-        return diff.diff(vetted, stored, now, self.objects, this_launch=this_launch)
+        found = self.rules(vetted)
+        return diff.diff(vetted, stored, now, self.objects, this_launch=this_launch, policy=found)
+
+    def rules(self, vetted: model.Vetted) -> rules.Rules | None:
+        """The administrator's rules about the app; None where there is no policy at all."""
+        return rules.about(self.policy.rules, vetted, self.host) if self.policy.rules else None
 
     def lock(self, purpose: str) -> str:
         """The path of one of the app's locks: ``ask`` spans a handshake, ``state`` what reads or changes decisions."""
@@ -89,10 +96,11 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
     """Find, read and verify what ``name`` means, and look at the host for it.
 
     typed: whether standard input is a terminal; unsigned: ``--unsigned``; files: ``--read`` or ``--write``,
-    which count instead of what the manifest says of files on the command line. Raises CatalogError, ManifestError,
-    SignatureError, HostError.
+    which count instead of what the manifest says of files on the command line. Raises PolicyError, CatalogError,
+    ManifestError, SignatureError, HostError.
     """
     places = state.places(environ, os.geteuid())
+    policy = policies.load(environ)
     listed = [guards.make("list", entry.directory, environ) for entry in catalog.catalogs(places)]
     candidates = catalog.find(name, places)
     choice = _choice_guards(candidates, environ) if len(candidates) > 1 else []
@@ -103,15 +111,20 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
         manifest = dataclasses.replace(manifest, app=dataclasses.replace(manifest.app, files=files))
     key = _verify(found)
     looked = host.look(manifest, environ, places)
-    return App(
+    app = App(
         places=places,
         found=found,
         manifest=manifest,
         key=key,
         host=looked.facts,
-        guards=(*listed, *choice, *_found_guards(found, environ), *_program_guards(environ), *looked.guards),
+        guards=(
+            *(*policy.guards, *listed, *choice),
+            *(*_found_guards(found, environ), *_program_guards(environ), *looked.guards),
+        ),
         unsigned=unsigned,
+        policy=policy,
     )
+    return app.seeing(policy.places(manifest))
 
 
 def _verify(found: catalog.Found) -> sign.PublicKey | None:

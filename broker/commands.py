@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from broker import app as apps
 from broker import catalog, history, journal, known, moving, overrides, record, removal, runs, views
-from intents import decide, errors, kinds, model, paths, risk
+from intents import decide, errors, kinds, model, paths, risk, rules
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -19,12 +19,14 @@ class _Granted:
     intent: model.Intent
     risk: model.Risk
     life: model.Life
+    scopes: tuple[model.Scope, ...]  # what of it the policy leaves to decide
     withheld: str | None
 
     def as_data(self) -> dict[str, object]:
         return {
             "intent": self.intent.id,
             "scope": kinds.to_data(self.intent.scope),
+            "granted": [kinds.to_data(scope) for scope in self.scopes],
             "risk": self.risk.word,
             "span": self.life.span.value,
             "until": self.life.until or None,
@@ -69,9 +71,8 @@ def grant(
     _confirm(found, granted, confirmed)
     entries = record.publisher(app, delta.vetted, at.now)
     for each in granted:
-        parts = each.intent.scope.parts()
         made = decide.decisions(
-            each.intent, parts, model.Effect.ALLOW, each.life, app.objects, source="command", now=at.now
+            each.intent, each.scopes, model.Effect.ALLOW, each.life, app.objects, source="command", now=at.now
         )
         entries += [history.decided(found.app_id, found.lineage, decision) for decision in made]
     record.commit(at.places, found.app_id, at.now, entries)
@@ -99,15 +100,19 @@ def _granted(
     wanted: model.Lifespan | None,
     seconds: int,
 ) -> _Granted:
+    change = delta.change(intent.id)
+    rules.refuse_locked(change, decides=bool(change.free))
+    scopes = change.free
     exposed = risk.of_intent(intent, app.host, delta.vetted.trust)
     usual = model.Lifespan.FOREVER if exposed <= model.Risk.NORMAL else model.Lifespan.SESSION
     life = decide.life(wanted or usual, at.now, seconds=seconds, trust=delta.vetted.trust)
     withheld = None
     try:
-        intent.scope.ops(app.host, intent.id)
+        for scope in scopes:
+            scope.ops(app.host, intent.id)
     except errors.HostError as error:
         withheld = error.message
-    return _Granted(intent=intent, risk=exposed, life=life, withheld=withheld)
+    return _Granted(intent=intent, risk=exposed, life=life, scopes=scopes, withheld=withheld)
 
 
 def _confirm(found: known.Known, granted: Sequence[_Granted], confirmed: Sequence[str]) -> None:
@@ -123,17 +128,19 @@ def _confirm(found: known.Known, granted: Sequence[_Granted], confirmed: Sequenc
 
 
 def _grant_lines(app: apps.App, each: _Granted) -> list[str]:
-    phrase = each.intent.scope.phrase(app.host)
+    whole = each.scopes == each.intent.scope.parts()
+    phrases = [scope.phrase(app.host) for scope in ((each.intent.scope,) if whole else each.scopes)]
     loud, how_long = views.risk_words(each.risk), views.how_long(each.life)
     lines = [f"{app.manifest.app.id}: {each.intent.id} is allowed {how_long} ({loud})."]
-    lines += [f"  {words}" for words in (phrase.allows, *phrase.notes)]
+    lines += [f"  {words}" for phrase in phrases for words in (phrase.allows, *phrase.notes)]
+    lines += [] if whole else ["  The administrator has locked the rest of it."]
     return [*lines, f"  Not given for now: {each.withheld}."] if each.withheld else lines
 
 
 def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
     """Deny intents, or all and everything that was ever allowed, for good; also without a manifest.
 
-    Raises DecisionError ``unknown-intent``, ``unknown-app``.
+    Raises DecisionError ``unknown-intent``, ``unknown-app`` and, for one that is named, ``locked-by-policy``.
     """
     with journal.Journal.open(at.places) as book:
         found = known.find(at, book, name, changing=True)
@@ -143,6 +150,9 @@ def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
     for each in ids:
         if each not in names:
             raise known.unknown_intent(found, each, list(dict.fromkeys(names)))
+        if found.delta and each in [intent.id for intent in declared]:
+            change = found.delta.change(each)
+            rules.refuse_locked(change, decides=not change.locked)
     meant = set(ids or names)
     scopes = [(intent.id, part) for intent in declared if intent.id in meant for part in intent.scope.parts()]
     scopes += [(decision.intent_id, decision.asked) for decision in given if decision.intent_id in meant]
@@ -152,13 +162,19 @@ def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
         at.places, found.app_id, at.now, [history.decided(found.app_id, found.lineage, each) for each in denials]
     )
     running = _running(at, found.app_id)
-    denied = list(dict.fromkeys(decision.intent_id for decision in denials))
+    # What the user says is stored all the same: it counts once the rule is gone.
+    changes = [change for change in (found.delta.changes if found.delta else ()) if change.intent.id in meant]
+    locks = [(change.intent.id, ruling) for change in changes for ruling in change.rulings if ruling.rule.locked]
+    stays = {name: ruling.rule for name, ruling in locks if ruling.granted is not None}
+    denied = [each for each in dict.fromkeys(decision.intent_id for decision in denials) if each not in stays]
     lines = [f"{found.app_id}: denied always: {', '.join(denied) or 'nothing, it has no intents'}."]
+    lines += [f"{each} stays allowed, by {rule.place}: “{rule.reason}”" for each, rule in stays.items()]
     lines += [_keeps(instance) for instance in running]
     data = {
         "app": found.app_id,
         "lineage": found.lineage,
         "denied": denied,
+        "locked": list(stays),
         "running": [instance.as_data() for instance in running],
     }
     return known.Report(data=data, lines=tuple(lines))

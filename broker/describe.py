@@ -12,7 +12,7 @@ from intents import decide, errors, kinds, trace
 
 def describe(name: str, environ: Mapping[str, str]) -> str:
     """``{"manifest": path, "host": facts, "granted": [...]}`` and a newline; ``granted`` has one row per intent once
-    anything was decided: intent, scopes, because, decisions. Nothing is created, asked or started. Raises as
+    anything was decided: intent, scopes, because, decisions, rules. Nothing is created, asked or started. Raises as
     ``app.load`` does."""
     app = apps.load(name, environ, typed=True)
     granted: list[dict[str, object]] = []
@@ -36,6 +36,7 @@ def _granted(app: apps.App, book: journal.Journal) -> list[dict[str, object]]:
             "scopes": [kinds.to_data(scope) for scope in verdict.granted],
             "because": verdict.because,
             "decisions": [trace.decision_data(stored[seq]) for seq in change.decided_by],
+            "rules": list(trace.rules_data(change)),
         }
         for verdict, change in pairs
     ]

@@ -18,6 +18,7 @@ def explain_app(at: known.Here, name: str) -> known.Report:
             granted=verdict.granted,
             because=verdict.because,
             decisions=tuple(trace.decision_data(stored[seq]) for seq in change.decided_by),
+            rules=trace.rules_data(change),
         )
         for verdict, change in zip(shown.verdicts, delta.changes, strict=True)
     ]

@@ -10,6 +10,12 @@ from typing import Protocol
 from intents import decide, facts, model, risk, text
 
 HOURS = 8
+_SETTLED = {
+    (model.Effect.DENY, True): text.template("Locked by the administrator, denied: {titles}. Reason: “{reason}”"),
+    (model.Effect.ALLOW, True): text.template("Locked by the administrator, allowed: {titles}. Reason: “{reason}”"),
+    (model.Effect.DENY, False): text.template("Default of the administrator, denied: {titles}. Reason: “{reason}”"),
+    (model.Effect.ALLOW, False): text.template("Default of the administrator, allowed: {titles}. Reason: “{reason}”"),
+}
 Trait = tuple[str, str]  # a word of ``risk.traits``, and the title of the scope that has it
 
 
@@ -60,13 +66,26 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Something that the administrator's policy has settled, so that it is not asked.
+
+    title: our words; locked: the user cannot change it; reason: the administrator's words, raw.
+    """
+
+    title: str
+    effect: model.Effect
+    locked: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One handshake: who asks, and everything that is open, riskiest first.
 
     name and version are the app's claims, raw. update: some of it was decided before. granted_before and withdrawn
     are titles. together: what combinations of intents make possible, one sentence each; held: what is granted already
     brings to them. lifespans: those on offer. files: what it may do with files named at its start (``model.App``).
-    elsewhere: looks at a place that the user names; None where nobody can.
+    elsewhere: looks at a place that the user names; None where nobody can. settled: by the administrator's policy.
     """
 
     app_id: str
@@ -84,6 +103,7 @@ class Request:
     files: str = ""
     held: tuple[Trait, ...] = ()
     elsewhere: Elsewhere | None = field(default=None, compare=False, repr=False)
+    settled: tuple[Settled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +141,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
     )
     questions = [_question(change, host, trust, update) for change in delta.questions]
     questions.sort(key=lambda question: -question.risk)
-    settled = [change for change in delta.changes if change.granted and not change.open]
+    answered = [change for change in delta.changes if change.granted and not change.open and change.decided_by]
     gone = [decision.granted or decision.asked for decision in delta.withdrawn]
     held = _traits((scope for change in delta.changes for scope in change.granted), host)
     return Request(
@@ -133,12 +153,13 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         update=update,
         as_root=root,
         questions=tuple(questions),
-        granted_before=_titles((change.intent.scope for change in settled), host),
+        granted_before=_titles((change.intent.scope for change in answered), host),
         withdrawn=_titles(gone, host),
         together=tuple(risk.combined((trait for each in questions for trait in each.traits), held).values()),
         held=held,
         lifespans=decide.lifespans(trust, session_available=session_available),
         files=app.files,
+        settled=tuple(dict.fromkeys(each for change in delta.changes for each in _settled(change, host))),
     )
 
 
@@ -176,6 +197,19 @@ def together(request: Request, given: Mapping[str, Sequence[Narrowing] | None]) 
         return request.together
     standing = [narrowed(question, given.get(question.intent_id)) for question in request.questions]
     return tuple(risk.combined((trait for each in standing for trait in each.traits), request.held).values())
+
+
+def not_asked(request: Request) -> Iterable[text.Said]:
+    """What is settled already: by the administrator's policy, one sentence for each reason, and by the user before."""
+    named: dict[tuple[model.Effect, bool, str], list[str]] = {}
+    for each in request.settled:
+        named.setdefault((each.effect, each.locked, each.reason), []).append(each.title)
+    for (effect, locked, reason), titles in named.items():
+        yield text.said(_SETTLED[effect, locked], titles=text.joined(titles, ", "), reason=reason)
+    if request.granted_before:
+        yield text.said("Allowed before, and kept: {titles}.", titles=text.joined(request.granted_before, ", "))
+    if request.withdrawn:
+        yield text.said("No longer asked for: {titles}.", titles=text.joined(request.withdrawn, ", "))
 
 
 def spans(
@@ -250,7 +284,8 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
     whole = len(parts) == len(scope.parts())
     phrases = [shown.phrase(host) for shown in ((scope,) if whole else change.open)]
     # Allowing the rest gives the app the whole scope, unless some of it stays denied.
-    exposed = change.open if change.denied and not whole else (*change.open, scope)
+    denied = change.denied or any(ruling.granted is None for ruling in change.rulings)
+    exposed = change.open if denied and not whole else (*change.open, scope)
     return Question(
         intent_id=intent.id,
         kind=scope.kind,
@@ -296,7 +331,16 @@ def _changed(change: model.Change, update: bool) -> str:
         return "unused"
     if not update:
         return ""
-    return "wider" if change.granted or change.denied else "new"
+    return "wider" if change.decided_by else "new"
+
+
+def _settled(change: model.Change, host: facts.HostFacts) -> Iterable[Settled]:
+    for ruling in change.rulings:
+        rule, title = ruling.rule, (ruling.granted or ruling.part).phrase(host).title
+        if ruling.granted is None and any(ruling.part.covers(scope) for scope in change.free) and rule.locked:
+            title = text.said("{title}, in part", title=title)
+        effect = model.Effect.DENY if ruling.granted is None else model.Effect.ALLOW
+        yield Settled(title=title, effect=effect, locked=rule.locked, reason=rule.reason)
 
 
 def moved(change: tuple[str, str, str]) -> text.Said:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from broker import answers, history, journal, lapse, launch, plans, programs, prompts, protocol, runs, state
 from broker import app as apps
+from broker import policy as policies
 from broker.ui import tty
-from intents import bwrap, compiler, decide, errors, facts, model, plan, risk
+from intents import bwrap, compiler, decide, errors, facts, model, plan, risk, rules
 
 Say = Callable[[str], None]
 
@@ -39,6 +40,8 @@ def start(
     for line in lapse.notice(app, now):
         say(line)
     answered = _ask(app, now, whom, say, insist=insist)
+    if policies.load(environ).guards != app.policy.guards:
+        raise errors.RefusedError("policy-changed", f"{app.manifest.app.name} was not started: the policy changed")
     # Who leaves `--unsigned`, `--read` or `--write` out must not get what was compiled with it.
     path = "" if unsigned or files else plans.file(app.places, name, typed=typed)
     return launch.execute(_compile(app, now, answered, path, say), arguments, say, wanted=files.encode())
@@ -98,8 +101,11 @@ def _moot(asked: answers.Handshake, book: journal.Journal) -> bool:
 
 
 def _asks(app: apps.App, now: model.Clock, *, insist: bool) -> bool:
+    """Whether there is something to ask. Raises RefusedError ``refused-by-policy``: nobody is asked in vain."""
     with journal.Journal.open(app.places) as book:
         delta = app.recalling(book).delta(book, now)
+        if (refused := rules.refusal(delta)) is not None:
+            raise refused
         return answers.due(delta) and (insist or not answers.rests_until(book, delta, now))
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from broker import app as apps
 from broker import catalog, history, journal, known, prompts, runs
 from broker.ui import wording
-from intents import compiler, decide, errors, kinds, model, parse, paths, risk, trace
+from intents import compiler, decide, errors, kinds, model, parse, paths, risk, rules, trace
 
 _STATES = ("allowed", "partly", "denied", "open")
 
@@ -204,6 +204,8 @@ def _blocked(found: known.Known) -> errors.IntentError | None:
     """Why a start would end before the sandbox, as far as that can be told without one."""
     if found.app is None or found.delta is None:
         return None
+    if (refused := rules.refusal(found.delta)) is not None:
+        return refused
     try:
         compiler.compile_sandbox(decide.settle(found.delta), found.app.host)
     except errors.IntentError as error:
@@ -233,6 +235,8 @@ def _intent(found: known.Known, verdict: model.Verdict, change: model.Change) ->
         "reason": intent.reason,
         "if_denied": intent.if_denied,
         "decisions": [trace.decision_data(each) for each in found.live if each.seq in change.decided_by],
+        "locked": change.locked,
+        "rules": list(trace.rules_data(change)),
     }
 
 
@@ -309,6 +313,7 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     decisions = [decision for decision in found.live if decision.seq in change.decided_by]
     state = state_words(str(intent["state"]))
     held = f" {how_long(decisions[0].life)}" if decisions and not change.open else ""
+    held = ", locked" if intent["locked"] else held
     lines = [f"{change.intent.id}  {state}{held}  ({loud}, {needed})"]
     allows, notes = intent["allows"], intent["notes"]
     assert isinstance(allows, list) and isinstance(notes, list)
@@ -321,6 +326,7 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
     if change.lapsed:
         how = f"intent-ctl restore {found.app_id}"
         lines.append(f"    not used for 90 days: that you allowed it before counts no longer. As before: {how}")
+    lines += [f"    administrator: {trace.rule_words(row)}" for row in trace.rules_data(change)]
     lines += [f"    not given here: {intent['withheld']}"] if intent["withheld"] else []
     lines += [f"    app says {wording.quote(change.intent.reason)}"] if change.intent.reason else []
     lines += [f"    decided {day(decision.at)} by {decision.source}" for decision in decisions]

@@ -11,7 +11,7 @@ import pathlib
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from broker import journal, known, views
@@ -70,7 +70,10 @@ def why(at: known.Here, name: str, asked: str, *, sort: str | None, write: bool)
     compiled = compiler.compile_sandbox(grant, host)
     answer = ask(compiled.sandbox)
     withheld = {intent: error.message for intent, error in compiled.withheld}
-    wider = () if answer.allowed else tuple(_wider(grant, host, lambda box: ask(box).allowed, withheld))
+    could = {change.intent.id: (*change.granted, *change.free) for change in delta.changes}
+    whole = {change.intent.id: (change.intent.scope,) for change in delta.changes}
+    wider = () if answer.allowed else tuple(_wider(grant, host, lambda box: ask(box).allowed, could, withheld))
+    locked = () if answer.allowed or wider else tuple(_wider(grant, host, lambda box: ask(box).allowed, whole, {}))
     grants = [{"intent": intent.id, "command": risk.grant_command(delta.vetted, [intent], host)} for intent in wider]
     data: dict[str, object] = {
         "app": found.app_id,
@@ -82,6 +85,7 @@ def why(at: known.Here, name: str, asked: str, *, sort: str | None, write: bool)
         "source": answer.source or None,
         "lines": [_line(found, grant, words, whose) for words, whose in answer.lines],
         "grants": grants,
+        "locked": [row for intent in locked for row in _locked(delta.change(intent.id))],
         "withheld": [{"intent": intent, "message": said} for intent, said in withheld.items()],
         "never": answer.never if not answer.allowed and not grants and answer.never else None,
         "named": None,
@@ -271,14 +275,18 @@ def _variable(box: sandbox.Sandbox, name: str, value: str | None) -> Answer:
 
 
 def _wider(
-    grant: model.Grant, host: facts.HostFacts, enough: Callable[[sandbox.Sandbox], bool], withheld: dict[str, str]
+    grant: model.Grant,
+    host: facts.HostFacts,
+    enough: Callable[[sandbox.Sandbox], bool],
+    given: Mapping[str, tuple[model.Scope, ...]],
+    withheld: dict[str, str],
 ) -> Iterable[model.Intent]:
-    """The intents that are not wholly granted and each of which would be enough; adds those that cannot be given here
-    to ``withheld``."""
+    """The intents that are not wholly granted and each of which would be enough if ``given`` were granted of it; adds
+    those that cannot be given here to ``withheld``."""
     for verdict in grant.verdicts:
         if verdict.whole:
             continue
-        whole = dataclasses.replace(verdict, granted=(verdict.intent.scope,))
+        whole = dataclasses.replace(verdict, granted=tuple(dict.fromkeys(given[verdict.intent.id])))
         verdicts = tuple(whole if each is verdict else each for each in grant.verdicts)
         compiled = compiler.compile_sandbox(dataclasses.replace(grant, verdicts=verdicts), host)
         withheld |= {intent: error.message for intent, error in compiled.withheld}
@@ -286,33 +294,43 @@ def _wider(
             yield verdict.intent
 
 
+def _locked(change: model.Change) -> Iterable[dict[str, object]]:
+    if change.locks:
+        yield {"intent": change.intent.id, "rules": [trace.rule_data(rule) for rule in change.locks]}
+
+
 def _line(found: known.Known, grant: model.Grant, words: str, whose: str) -> dict[str, object]:
-    """One deciding line as JSON: line, group, because, decisions."""
+    """One deciding line as JSON: line, group, because, decisions, rules."""
     _, delta = found.settled()
     verdict = next((each for each in grant.verdicts if each.intent.id == whose), None)
-    decided = [seq for change in delta.changes if change.intent.id == whose for seq in change.decided_by]
+    changes = [change for change in delta.changes if change.intent.id == whose]
+    decided = [seq for change in changes for seq in change.decided_by]
     return {
         "line": words,
         "group": whose,
         "because": verdict.because if verdict else trace.base_sentence(grant.vetted.manifest.app),
         "decisions": [trace.decision_data(each) for each in found.live if each.seq in decided],
+        "rules": [row for change in changes for row in trace.rules_data(change)],
     }
 
 
 def _text(data: dict[str, object]) -> Iterable[str]:
-    lines, grants, withheld = data["lines"], data["grants"], data["withheld"]
+    lines, grants, withheld, locked = data["lines"], data["grants"], data["withheld"], data["locked"]
     assert isinstance(lines, list) and isinstance(grants, list) and isinstance(withheld, list)
+    assert isinstance(locked, list)
     yield f"{'yes' if data['allowed'] else 'no'}, {data['says']}."
     for row in lines:
         yield f"  decides   {row['line']}"
         yield f"            {row['group']}: {row['because']}"
+        yield from (f"            {trace.rule_words(each)}" for each in row["rules"])
         yield from (f"            {trace.decision_words(each, views.day)}" for each in row["decisions"])
     if data["source"]:
         yield f"  here      {data['source']}"
     yield from (f"  to allow  {row['command']}" for row in grants)
+    yield from (f"  locked    {row['intent']}: {trace.rule_words(each)}" for row in locked for each in row["rules"])
     if data["named"]:
         yield f"  this once {data['named']}"
-    if data["allowed"] or grants or data["named"]:
+    if data["allowed"] or grants or locked or data["named"]:
         return
     if data["never"]:
         yield f"  never     {data['never']}"

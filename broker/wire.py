@@ -26,6 +26,10 @@ def request_data(request: prompts.Request) -> dict[str, object]:
         "lifespans": [span.value for span in request.lifespans],
         "files": request.files,
         "held": [list(trait) for trait in request.held],
+        "settled": [
+            {"title": each.title, "effect": each.effect.value, "locked": each.locked, "reason": each.reason}
+            for each in request.settled
+        ],
     }
 
 
@@ -53,7 +57,7 @@ def read_request(data: object) -> prompts.Request:
     """The request that these JSON values say. Raises ValueError for anything else."""
     try:
         match data:
-            case {"questions": list(questions), "lifespans": list(lifespans), **rest}:
+            case {"questions": list(questions), "lifespans": list(lifespans), "settled": list(settled), **rest}:
                 return prompts.Request(
                     app_id=_text(rest, "app"),
                     name=_text(rest, "name"),
@@ -69,6 +73,7 @@ def read_request(data: object) -> prompts.Request:
                     lifespans=tuple(map(model.Lifespan, lifespans)),
                     files=_text(rest, "files"),
                     held=_traits(rest, "held"),
+                    settled=tuple(map(_read_settled, settled)),
                 )
     except (KeyError, TypeError, errors.ManifestError) as error:
         raise ValueError("not a request") from error
@@ -102,6 +107,15 @@ def _read_answer(data: object) -> prompts.Answer:
     except (KeyError, TypeError, errors.ManifestError) as error:
         raise ValueError("not an answer") from error
     raise ValueError("not an answer")
+
+
+def _read_settled(data: Mapping[str, object]) -> prompts.Settled:
+    return prompts.Settled(
+        title=_text(data, "title"),
+        effect=model.Effect(_text(data, "effect")),
+        locked=data["locked"] is True,
+        reason=_text(data, "reason"),
+    )
 
 
 def _question_data(question: prompts.Question) -> dict[str, object]:

@@ -82,6 +82,26 @@ def _verdict(change: model.Change) -> model.Verdict:
 
 
 def _because(change: model.Change) -> str:
+    ruled = _ruled(change)
+    said = _said(change)
+    by_user = bool(change.decided_by) or bool(change.lives) or bool(change.open) or not change.rulings
+    return "; ".join((*ruled, said)) if by_user else "; ".join(ruled)
+
+
+def _ruled(change: model.Change) -> tuple[str, ...]:
+    """What the administrator's rules say of an intent, one clause for each sort of them."""
+    said = []
+    for ruling in change.rulings:
+        gives, rest = ruling.granted is not None, change.free if ruling.rule.locked else change.open
+        what = "it" if not rest else "some of it" if gives else "all of it"
+        if ruling.rule.locked:
+            said.append(f"the administrator {'allows' if gives else 'does not allow'} {what}")
+        else:
+            said.append(f"the administrator's default is to {'allow' if gives else 'refuse'} {what}")
+    return tuple(dict.fromkeys(said))
+
+
+def _said(change: model.Change) -> str:
     spans = tuple(dict.fromkeys(life.span for life in change.lives))
     span = max(spans, key=list(model.Lifespan).index) if spans else None
     until = {

@@ -1,9 +1,10 @@
 """Vetted manifest against stored decisions: what is settled, and the difference left to ask (SPEC §8.3)."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from intents import model, paths
+from intents import model, paths, rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,8 @@ class _Answer:
     moved: tuple[tuple[str, str, str], ...]
     by: tuple[model.Decision, ...]
     lapsed: bool = False
+    free: tuple[model.Scope, ...] = ()
+    rulings: tuple[model.Ruling, ...] = ()
 
 
 def diff(
@@ -25,11 +28,13 @@ def diff(
     objects: Mapping[str, str],
     *,
     this_launch: Sequence[model.Decision] = (),
+    policy: rules.Rules | None = None,
 ) -> model.Delta:
     """Match every part of every intent with the live decisions, newest first.
 
     objects: canonical path now of each place that any intent names, and under ``model.identity`` of it the identity of
-    its directory; this_launch: answers given for this launch alone or just recorded, newer than every stored one.
+    its directory; this_launch: answers given for this launch alone or just recorded, newer than every stored one;
+    policy: the administrator's rules about the app.
     """
     stored = sorted((d for d in decisions if d.life.live(now)), key=lambda d: d.seq, reverse=True)
     live = (*reversed(tuple(this_launch)), *stored)
@@ -37,27 +42,96 @@ def diff(
     for decision in live:
         by_kind.setdefault(decision.asked.kind, []).append(decision)
     changes = tuple(
-        _change(intent, by_kind.get(intent.scope.kind, ()), objects) for intent in vetted.manifest.intents
+        _change(intent, by_kind.get(intent.scope.kind, ()), objects, policy) for intent in vetted.manifest.intents
     )
     parts = [part for intent in vetted.manifest.intents for part in intent.scope.parts()]
     withdrawn = tuple(d for d in stored if not any(_speaks(d, part) for part in parts))
     return model.Delta(vetted=vetted, changes=changes, withdrawn=withdrawn)
 
 
-def _change(intent: model.Intent, live: Sequence[model.Decision], objects: Mapping[str, str]) -> model.Change:
-    answers = [(part, _answer(part, live, objects)) for part in intent.scope.parts()]
+def _change(
+    intent: model.Intent, live: Sequence[model.Decision], objects: Mapping[str, str], policy: rules.Rules | None
+) -> model.Change:
+    answers = [(part, _standing(part, live, objects, policy)) for part in intent.scope.parts()]
     by = {id(decision): decision for _, answer in answers for decision in answer.by}
     return model.Change(
         intent=intent,
         granted=tuple(scope for _, answer in answers for scope in answer.granted),
         denied=tuple(part for part, answer in answers if answer.denied),
-        open=tuple(part for part, answer in answers if answer.open),
+        open=tuple(scope for _, answer in answers if answer.open for scope in answer.free),
         moved=tuple(dict.fromkeys(moved for _, answer in answers for moved in answer.moved)),
         decided_by=tuple(decision.seq for decision in by.values()),
         lives=tuple(decision.life for decision in by.values()),
         held=tuple({id(each): each for _, answer in answers if answer.open for each in answer.by}.values()),
         lapsed=any(answer.lapsed for _, answer in answers),
+        free=tuple(scope for _, answer in answers for scope in answer.free),
+        rulings=tuple(ruling for _, answer in answers for ruling in answer.rulings),
     )
+
+
+def _standing(
+    part: model.Scope, live: Sequence[model.Decision], objects: Mapping[str, str], policy: rules.Rules | None
+) -> _Answer:
+    """What the policy leaves of a part, what it gives, and for the rest what the decisions say (SPEC §8.8)."""
+    if policy is None:
+        return dataclasses.replace(_answer(part, live, objects), free=(part,))
+    left, denials = policy.left(part)
+    given = policy.given(part, locked=True)
+    rulings = [model.Ruling(rule=rule, part=part, granted=None) for rule in denials]
+    rulings += [model.Ruling(rule=rule, part=part, granted=scope) for rule, scope in given]
+    if left is not None and any(scope.covers(left) for _, scope in given):
+        return _Answer(granted=(left,), denied=False, open=False, moved=(), by=(), rulings=tuple(rulings))
+    said = _unlocked(part, left or part, live, objects, policy)
+    kept = tuple(scope for each in said.granted if (scope := policy.left(each)[0]) is not None)
+    granted = (*(scope for _, scope in given), *kept)
+    opened = said.open and left is not None
+    return dataclasses.replace(
+        said,
+        granted=granted,
+        denied=said.denied or not (granted or opened) or left is None,
+        open=opened,
+        moved=said.moved if opened else (),
+        by=said.by if kept or left is not None else (),
+        free=(left,) if left is not None else (),
+        rulings=(*rulings, *said.rulings),
+    )
+
+
+def _unlocked(
+    part: model.Scope,
+    left: model.Scope,
+    live: Sequence[model.Decision],
+    objects: Mapping[str, str],
+    policy: rules.Rules,
+) -> _Answer:
+    """What decisions, or for want of any the defaults of the policy, say of what is left of a part."""
+    about = [decision for decision in live if _speaks(decision, part)]
+    if not about:
+        return _default(part, left, policy)
+    return _answer(left, about if left is part else _within(left, about), objects)
+
+
+def _within(left: model.Scope, live: Sequence[model.Decision]) -> list[model.Decision]:
+    """What decisions about a part say of what a denial of the policy leaves of it."""
+    shared = ((decision, decision.asked.meet(left)) for decision in live)
+    return [
+        dataclasses.replace(decision, asked=asked, granted=decision.granted and decision.granted.meet(left))
+        for decision, asked in shared
+        if asked is not None
+    ]
+
+
+def _default(part: model.Scope, left: model.Scope, policy: rules.Rules) -> _Answer:
+    """What the policy says where the user has not: of its defaults, too, a denial counts before an allowance."""
+    denials = policy.denials(part, locked=False)
+    over = tuple(model.Ruling(rule=rule, part=part, granted=None) for rule in denials if rule.covers(part))
+    if over:
+        return _Answer(granted=(), denied=True, open=False, moved=(), by=(), rulings=over)
+    given = policy.given(part, locked=False)
+    rulings = tuple(model.Ruling(rule=rule, part=part, granted=scope) for rule, scope in given)
+    settled = any(scope.covers(left) for _, scope in given)
+    granted = (left,) if settled else tuple(scope for _, scope in given)
+    return _Answer(granted=granted, denied=False, open=not settled, moved=(), by=(), rulings=rulings)
 
 
 def _answer(part: model.Scope, live: Sequence[model.Decision], objects: Mapping[str, str]) -> _Answer:

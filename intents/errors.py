@@ -47,6 +47,8 @@ CATALOGUE = {
         "path-refused": (126, "The place is one that no answer can grant.", "Grant a directory of your own."),
         "place-taken": (126, "A directory to keep stands where another intent leads.", "Tell the author of the manifest."),
         "bus-name-activatable": (126, "A call to the app's own name would start it outside the sandbox.", "Refuse the intent."),
+        "refused-by-policy": (126, "The administrator's policy denies something that the app cannot work without.", "See `intent-ctl policy explain`."),
+        "policy-changed": (126, "The administrator's policy changed while a question was open.", "Start the app again."),
         "handshake-abandoned": (126, "The question was closed without an answer.", "Start the app again."),
         "question-gone": (126, "The question is not open any more: somebody answered it, or it is not asked.", "See `intent-ctl show`."),
         "question-changed": (126, "What is asked now is not what was shown.", "Look again: `intent-ctl pending`."),
@@ -88,6 +90,10 @@ CATALOGUE = {
         "unreadable": (125, "A file cannot be read.", "Correct its permissions."),
         "not-flatpak": (125, "The file is neither Flatpak's `metadata` nor a manifest of flatpak-builder.", "Give the permissions themselves: `intent-author import flatpak --id APP -- --share=network …`."),
     },
+    "PolicyError": {
+        "unsafe-policy": (125, "A file of the administrator's policy could be changed by somebody else, or cannot be read.", "As root, correct its owner and mode."),
+        "bad-policy": (125, "A file of the administrator's policy does not say valid rules.", "As root, correct the line the message names; `intent-ctl policy check` checks it."),
+    },
     "JournalError": {
         "journal-unsafe": (125, "The journal could be changed by somebody else.", "Correct its owner and mode."),
         "journal-corrupt": (125, "The journal is damaged: its hash chain does not hold.", "See docs/journal.md."),
@@ -120,6 +126,7 @@ CATALOGUE = {
         "not-wrappable": (1, "The app's program is one that many others are started by.", "Start it with `intent-run`."),
         "override-taken": (1, "Something that is not ours stands where a launcher or a command would.", "Move it away."),
         "override-changed": (1, "Somebody changed a launcher or a command that was installed.", "Take it back first: `intent-ctl unwrap --all`."),
+        "locked-by-policy": (1, "The administrator's policy has locked the intent.", "See `intent-ctl policy explain`."),
         "wrong-publisher": (1, "The key or serial that was named is not the manifest's.", "See `intent-ctl trust show`."),
     },
     "MessageError": {
@@ -171,6 +178,10 @@ class HostError(IntentError):
 
 class CatalogError(IntentError):
     """No usable manifest was found (SPEC §6.4)."""
+
+
+class PolicyError(IntentError):
+    """The administrator's policy cannot be taken for what it says (SPEC §8.8)."""
 
 
 class JournalError(IntentError):

@@ -247,11 +247,51 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule of the administrator's policy (SPEC §8.8).
+
+    app: an app id or ``*``; scope: None for the whole kind; locked: the user cannot change it; reason: the
+    administrator's words, raw; lineage and publisher: whose apps an allowance is for, empty for anybody's.
+    """
+
+    file: str
+    line: int
+    app: str
+    kind: str
+    scope: Scope | None
+    effect: Effect
+    locked: bool
+    reason: str
+    lineage: str = ""
+    publisher: str = ""  # SHA256:... as ssh-keygen shows it
+    confirm: bool = False  # an allowance of what is critical is meant
+
+    @property
+    def place(self) -> str:
+        """Where the rule stands: ``file:line``."""
+        return f"{self.file}:{self.line}"
+
+    def covers(self, scope: Scope) -> bool:
+        """Whether the rule speaks about all of ``scope``."""
+        return scope.kind == self.kind and (self.scope is None or self.scope.covers(scope))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """That a rule decides about one part of an intent: what it gives of it, None for a denial of it or some of it."""
+
+    rule: Rule
+    part: Scope
+    granted: Scope | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """How one declared intent stands against the stored decisions: only ``open`` is asked (SPEC §8.3).
 
     moved: places whose canonical path is not what the decision remembers, as (place, then, now); both are the same
     where another directory has come to the same path. lapsed: some of it is open because it was not used for long.
+    free: what an answer of the user can decide about; it lacks what the policy has locked.
     """
 
     intent: Intent
@@ -263,6 +303,18 @@ class Change:
     lives: tuple[Life, ...]  # of the same decisions
     held: tuple[Decision, ...] = ()  # those that give less than an open part asks for: a denial of the rest keeps them
     lapsed: bool = False
+    free: tuple[Scope, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
+
+    @property
+    def locked(self) -> bool:
+        """Whether no answer of the user decides about any of it."""
+        return bool(self.locks) and not self.free and not self.decided_by
+
+    @property
+    def locks(self) -> tuple[Rule, ...]:
+        """The rules because of which the user cannot decide about all of it."""
+        return tuple(dict.fromkeys(ruling.rule for ruling in self.rulings if ruling.rule.locked))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +324,10 @@ class Delta:
     vetted: Vetted
     changes: tuple[Change, ...]
     withdrawn: tuple[Decision, ...]  # live decisions that no declared intent uses any more
+
+    def change(self, intent_id: str) -> Change:
+        """The one of a declared intent. Raises KeyError."""
+        return {change.intent.id: change for change in self.changes}[intent_id]
 
     @property
     def questions(self) -> tuple[Change, ...]:

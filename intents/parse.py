@@ -79,6 +79,11 @@ def parse(body: bytes, *, file: str) -> model.Manifest:
     return _Reader(body, file).manifest()
 
 
+def is_app_id(word: str) -> bool:
+    """Whether a manifest could have this id, reserved or not."""
+    return len(word) <= MAX_APP_ID and _APP_ID.fullmatch(word) is not None
+
+
 class _Reader:
     """One reading of one file: holds what errors need to say where."""
 
@@ -143,7 +148,7 @@ class _Reader:
     def _app_id(self, value: str) -> str:
         where = ("app", "id")
         shown = paths.printable(value[:MAX_APP_ID])
-        if len(value) > MAX_APP_ID or not _APP_ID.fullmatch(value):
+        if not is_app_id(value):
             rule = f"three or more labels `[A-Za-z_][A-Za-z0-9_-]*`, dots between, {MAX_APP_ID} characters at most"
             raise self._error("bad-app-id", f"`{shown}` is not an app id: {rule}", where)
         folded = f"{value.casefold()}."
@@ -270,17 +275,17 @@ class _Reader:
         try:
             scope = kinds.read(kind[:MAX_KEY], keys)
         except errors.ManifestError as error:
-            named = _named(error.message, keys)
+            meant = named(error.message, keys)
             hint = error.hint
             if error.code == "unknown-key":
-                hint = f"Every intent also has {_listed(INTENT_KEYS, 'and')}.{_did_you_mean(named, INTENT_KEYS)}"
-            key = "kind" if error.code == "unknown-kind" else named
+                hint = f"Every intent also has {_listed(INTENT_KEYS, 'and')}.{_did_you_mean(meant, INTENT_KEYS)}"
+            key = "kind" if error.code == "unknown-kind" else meant
             raise self._error(error.code, error.message, (*where, key) if key else where, hint=hint) from error
         for name in _items(scope.data().get("own", [])):
             if name != app.id:
                 said = f"`own` must be the app's own id, `{app.id}`, and nothing else"
-                meant = catalogue.meant(str(name))
-                hint = f"Ask for kind `{meant}` instead." if meant else ""
+                other = catalogue.meant(str(name))
+                hint = f"Ask for kind `{other}` instead." if other else ""
                 raise self._error("bad-bus-name", said, (*where, "own"), hint=hint)
         return scope
 
@@ -344,7 +349,7 @@ def _items(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _named(message: str, keys: Mapping[str, object]) -> str:
+def named(message: str, keys: Mapping[str, object]) -> str:
     """The scope key that a kind's message quotes first, by its name or by a value of it; or empty."""
     found = []
     for key, value in keys.items():

@@ -28,12 +28,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """One intent: what of it is granted, in one clause why, and the decisions behind that (``decision_data``)."""
+    """One intent: what of it is granted, in one clause why, and the decisions and rules behind that (``decision_data``,
+    ``rule_data``)."""
 
     intent: str
     granted: tuple[model.Scope, ...]
     because: str
     decisions: tuple[Mapping[str, object], ...] = ()
+    rules: tuple[Mapping[str, object], ...] = ()
 
 
 def options(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
@@ -89,6 +91,32 @@ def decision_data(decision: model.Decision) -> dict[str, object]:
     }
 
 
+def rule_data(rule: model.Rule) -> dict[str, object]:
+    """A rule of the administrator's policy as JSON: file, line, app, kind, scope, effect, locked, reason."""
+    return {
+        "file": rule.file,
+        "line": rule.line,
+        "app": rule.app,
+        "kind": rule.kind,
+        "scope": None if rule.scope is None else kinds.to_data(rule.scope),
+        "effect": rule.effect.value,
+        "locked": rule.locked,
+        "reason": rule.reason,
+    }
+
+
+def rules_data(change: model.Change) -> tuple[dict[str, object], ...]:
+    """The rules that decide about an intent, each once."""
+    return tuple(rule_data(rule) for rule in dict.fromkeys(ruling.rule for ruling in change.rulings))
+
+
+def rule_words(row: Mapping[str, object]) -> str:
+    """One rule in one line: ``/etc/intents/policy.d/a.toml:1: denied, locked: “No network here.”``."""
+    effect = "denied" if row["effect"] == model.Effect.DENY.value else "allowed"
+    kept = "locked" if row["locked"] else "a default"
+    return f"{row['file']}:{row['line']}: {effect}, {kept}: “{row['reason']}”"
+
+
 def base_sentence(app: model.App) -> str:
     """Whose the options of the base are: which one the app has chosen, and that no decision is behind it."""
     libraries = "what it needs" if app.libraries == base.CLOSURE else "the system's libraries"
@@ -98,8 +126,8 @@ def base_sentence(app: model.App) -> str:
 
 
 def tell(traced: Iterable[Option], owners: Sequence[Owner], app: model.App) -> list[dict[str, object]]:
-    """The groups as JSON, the base first, then every intent: group, granted, because, decisions and options, which are
-    part and words each. Every option is in exactly one."""
+    """The groups as JSON, the base first, then every intent: group, granted, because, decisions, rules and options,
+    which are part and words each. Every option is in exactly one."""
     groups: dict[str, dict[str, object]] = {}
     always = Owner(intent=sandbox.BASE, granted=(), because=base_sentence(app))
     for owner in (always, *owners):
@@ -108,6 +136,7 @@ def tell(traced: Iterable[Option], owners: Sequence[Owner], app: model.App) -> l
             "granted": [kinds.to_data(scope) for scope in owner.granted],
             "because": owner.because,
             "decisions": [dict(row) for row in owner.decisions],
+            "rules": [dict(row) for row in owner.rules],
             "options": [],
         }
     for option in traced:
@@ -121,9 +150,10 @@ def lines(groups: Iterable[Mapping[str, object]], day: Callable[[int], str]) -> 
     """What ``tell`` gave as text, one option per line. day: how a moment (seconds since the epoch) is written."""
     said: list[str] = []
     for group in groups:
-        rows, decisions = group["options"], group["decisions"]
-        assert isinstance(rows, list) and isinstance(decisions, list)
+        rows, decisions, rules = group["options"], group["decisions"], group["rules"]
+        assert isinstance(rows, list) and isinstance(decisions, list) and isinstance(rules, list)
         said += [*([""] if said else []), f"{group['group']}: {group['because']}"]
+        said += [f"  {rule_words(row)}" for row in rules]
         said += [f"  {decision_words(row, day)}" for row in decisions]
         said += [f"  {_LEAD[row['part']]}{shown(row['words'])}" for row in rows]
     return said

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from broker import overview, views
-from broker.ctl import across, apps, machine, moving, past, queue, shell, table, trust
+from broker.ctl import across, apps, machine, moving, past, policy, queue, shell, table, trust
 from broker.ui import wording
 from intents import errors
 
@@ -23,6 +23,7 @@ COMMANDS = (*_DECIDING, *machine.COMMANDS, *moving.COMMANDS, *shell.COMMANDS)
 GROUPS = (
     ("desktop", "start apps in their sandbox from the desktop", moving.DESKTOP),
     ("trust", "say whose manifests count", trust.COMMANDS),
+    ("policy", "see what the administrator has settled", policy.COMMANDS),
 )
 
 _TURN_MS = 500  # between two looks at what is new

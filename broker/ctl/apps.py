@@ -20,16 +20,18 @@ COMMANDS: tuple[table.Command, ...] = (
         f" running: {table.RUNNING}, unused: [{table.DECISION}],"
         " together: [sentence],"
         " intents: [{intent, scope, optional, state, because, granted, denied, open, lapsed, risk, allows, notes,"
-        f" withheld, reason, if_denied, decisions: [{table.DECISION}]}}]}}; state is allowed, partly, denied or open",
+        f" withheld, reason, if_denied, decisions: [{table.DECISION}], locked, rules: [{table.RULE}]}}]}}; state is"
+        " allowed, partly, denied or open",
         lambda o: views.show(table.here(), o.app),
         (table.APP,),
     ),
     (
         "explain",
         "print every option of an app's sandbox under what it is there for",
-        f"{{app, groups: [{{group, granted, because, decisions: [{table.DECISION}], options: [{{part, words}}]}}],"
-        f" missing, withheld: [{{intent, {table.ERROR[1:]}], together: [sentence]}}; group is base or an intent; part"
-        " is bubblewrap, companion, system-calls or launch; missing holds the intents without which it does not start",
+        f"{{app, groups: [{{group, granted, because, decisions: [{table.DECISION}], rules: [{table.RULE}],"
+        f" options: [{{part, words}}]}}], missing, withheld: [{{intent, {table.ERROR[1:]}], together: [sentence]}};"
+        " group is base or an intent; part is bubblewrap, companion, system-calls or launch; missing holds the intents"
+        " without which it does not start",
         lambda o: explain.explain_app(table.here(), o.app),
         (table.APP,),
     ),
@@ -37,10 +39,12 @@ COMMANDS: tuple[table.Command, ...] = (
         "why",
         "say what decides about a path, server, bus name or variable",
         "{app, asked, sort, allowed, access, says, source, lines: [{line, group, because,"
-        f" decisions: [{table.DECISION}]}}],"
-        " grants: [{intent, command}], withheld: [{intent, message}], never, named}; access is read, write or null;"
-        " source is the object here that is seen; grants holds what would allow it, withheld what this machine cannot"
-        " give, never why nothing can, named the command that gives a file to one run",
+        f" decisions: [{table.DECISION}], rules: [{table.RULE}]}}],"
+        f" grants: [{{intent, command}}], locked: [{{intent, rules: [{table.RULE}]}}], withheld: [{{intent, message}}],"
+        " never, named}; access is read, write or null;"
+        " source is the object here that is seen; grants holds what would allow it, locked what would if the policy"
+        " let it, withheld what this machine cannot give, never why nothing can, named the command that gives a file to"
+        " one run",
         lambda o: why.why(table.here(), o.app, o.asked, sort=o.sort, write=o.write),
         (
             table.APP,
@@ -62,7 +66,7 @@ COMMANDS: tuple[table.Command, ...] = (
     (
         "grant",
         "allow intents of an app",
-        f"{{app, lineage, granted: [{{intent, scope, risk, span, until, withheld}}], pinned,"
+        f"{{app, lineage, granted: [{{intent, scope, granted, risk, span, until, withheld}}], pinned,"
         f" running: {table.RUNNING}}}",
         lambda o: commands.grant(table.here(), o.app, o.intents, o.span, o.confirm),
         (
@@ -109,7 +113,7 @@ COMMANDS: tuple[table.Command, ...] = (
     (
         "revoke",
         "deny intents of an app, or all, for good",
-        f"{{app, lineage, denied, running: {table.RUNNING}}}",
+        f"{{app, lineage, denied, locked, running: {table.RUNNING}}}",
         lambda o: commands.revoke(table.here(), o.app, o.intents),
         (table.APP, ("intents", {"metavar": "INTENT", "nargs": "*", "help": "all unless named"})),
     ),

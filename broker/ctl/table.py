@@ -15,6 +15,7 @@ Command = tuple[str, str, str, Callable[[Options], known.Report], tuple[Argument
 APP: Argument = ("app", {"metavar": "APP", "help": "an app id, an alias or a manifest file"})
 RUNNING = "[{app, lineage, pid, sandbox_pid, started}]"
 DECISION = "{seq, intent, effect, asked, granted, span, until, at, source}"
+RULE = "{file, line, app, kind, scope, effect, locked, reason}"
 ERROR = "{code, message, subject, hint, exit_status}"
 PIN = "{app, lineage, fingerprint, serial, digest, since}"
 

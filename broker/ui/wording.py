@@ -141,12 +141,8 @@ def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
         read = text.said("Files that you name when you start it, it may read each time.")
         change = text.said("Files that you name when you start it, it may read and change each time.")
         lines += flow(page, Voice.OURS, read if request.files == "read" else change)
-    if request.granted_before:
-        kept = text.joined(request.granted_before, ", ")
-        lines += flow(page, Voice.OURS, text.said("Allowed before, and kept: {titles}.", titles=kept))
-    if request.withdrawn:
-        gone = text.joined(request.withdrawn, ", ")
-        lines += flow(page, Voice.OURS, text.said("No longer asked for: {titles}.", titles=gone))
+    for sentence in prompts.not_asked(request):
+        lines += flow(page, Voice.OURS, sentence)
     return tuple(lines)
 
 
