@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from broker import catalog, displays, guards, host, journal, objects, plans, state
 from broker import policy as policies
 from intents import diff, errors, facts, model, parse, paths, rules, sign, trust
-from intents.kinds import path
+from intents.kinds import path, settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class App:
         """The canonical path now of each place looked at, and the identity of its directory (``diff.diff``)."""
         known = dict(self.host.directories)
         scopes = [intent.scope for intent in self.manifest.intents]
-        named = {scope.place for scope in scopes if isinstance(scope, path.Path)}
+        named = {paths.parse_place(text) for scope in scopes for text in scope.objects()}
         named |= set(map(paths.parse_place, self.also))
         resolved = {place.text: self.host.path(place.resolve(known) or "") for place in named}
         found = {text: fact for text, fact in resolved.items() if fact is not None}
@@ -111,6 +111,10 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
         manifest = dataclasses.replace(manifest, app=dataclasses.replace(manifest.app, files=files))
     key = _verify(found)
     looked = host.look(manifest, environ, places)
+    # Without settings there is nothing to ask about them, and a home in memory has no place for them.
+    kept = settings.present(manifest, looked.facts)
+    kept = tuple(each for each in kept if not (unsigned and each.scope.kind == settings.KIND))
+    manifest = dataclasses.replace(manifest, intents=kept)
     app = App(
         places=places,
         found=found,

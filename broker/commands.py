@@ -190,11 +190,11 @@ def _keeps(instance: runs.Instance) -> str:
     return f"pid {instance.pid} keeps what it has until it ends: intent-ctl stop {instance.pid}"
 
 
-def forget(at: known.Here, name: str, *, data: bool) -> known.Report:
+def forget(at: known.Here, name: str, *, data: bool, trial: bool = False) -> known.Report:
     """Let no earlier decision about the app count any more, of whatever publisher; pins and serials stay.
 
-    data: remove the app's private directories, too. Raises DecisionError ``still-running``, then before anything is
-    done, ``unknown-app``, and HostError ``unwritable-place``.
+    data: remove the app's private directories, too; trial: only say what would be done. Raises DecisionError
+    ``still-running``, then before anything is done, ``unknown-app``, and HostError ``unwritable-place``.
     """
     with journal.Journal.open(at.places) as book:
         meant = known.ids(at, book, name)
@@ -207,16 +207,32 @@ def forget(at: known.Here, name: str, *, data: bool) -> known.Report:
         pids = ", ".join(str(instance.pid) for instance in running)
         message = f"{app_id} still runs (pid {pids}) and would lose what it works on"
         raise errors.DecisionError("still-running", message, hint=f"intent-ctl stop {app_id}")
+    # With its manifest, overrides start what asks again; without it, nothing.
+    over = () if app_id in catalog.ids(at.places) else moving.EVERYTHING
+    if trial:
+        return _would_forget(at, app_id, count, over, data=data)
     record.commit(at.places, app_id, at.now, [history.forgotten(app_id, lineage) for lineage in lineages])
     removed = removal.remove(at.places, app_id) if data else ()
-    # With its manifest, they start what asks again; without it, nothing.
-    undone = () if app_id in catalog.ids(at.places) else overrides.remove(at.places, app_id, moving.EVERYTHING)
+    undone = overrides.remove(at.places, app_id, over)
     lines = [f"{app_id}: {count} decisions no longer count."]
     lines += [f"removed {path}" for path in removed]
     lines += moving.said(undone)
     lines += [_keeps(instance) for instance in running]
     found = {"app": app_id, "forgotten": count, "removed": [*removed, *(each.path for each in undone)]}
     return known.Report(data={**found, "running": [each.as_data() for each in running]}, lines=tuple(lines))
+
+
+def _would_forget(
+    at: known.Here, app_id: str, count: int, over: Sequence[str], *, data: bool
+) -> known.Report:
+    kept = removal.measure(at.places, app_id) if data else ()
+    installed = [each.path for each in overrides.recorded(at.places) if each.app_id == app_id and each.what in over]
+    lines = [f"{app_id}: {count} decisions would no longer count."]
+    lines += [f"would remove {path} ({files} files, {size} bytes)" for path, files, size in kept]
+    lines += [f"would take back {path}" for path in installed]
+    removed = [*(path for path, _, _ in kept), *installed]
+    data_ = {"app": app_id, "forgotten": count, "removed": removed, "running": []}
+    return known.Report(data=data_, lines=tuple(lines))
 
 
 def restore(at: known.Here, name: str) -> known.Report:

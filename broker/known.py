@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from broker import app as apps
-from broker import catalog, journal, runs, state
+from broker import catalog, journal, overrides, runs, state
 from intents import errors, model, parse, paths
 
 
@@ -149,7 +149,8 @@ def _lineage(book: journal.Journal, app_id: str) -> str:
 
 
 def _remembered(at: Here, book: journal.Journal) -> set[str]:
-    return {app_id for app_id, _ in book.apps()} | {instance.app_id for instance in runs.instances(at.places)}
+    installed = {each.app_id for each in overrides.recorded(at.places)}
+    return installed | {app_id for app_id, _ in book.apps()} | {each.app_id for each in runs.instances(at.places)}
 
 
 def _installed(app: model.App) -> bool:

@@ -99,8 +99,6 @@ def _app(at: known.Here, name: str) -> model.App:
 
 
 def _id(at: known.Here, name: str) -> str:
-    if name in {each.app_id for each in overrides.recorded(at.places)}:
-        return name
     with journal.Journal.open(at.places) as book:
         meant = known.ids(at, book, name)
     known.choose_one(name, list(meant))

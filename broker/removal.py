@@ -21,6 +21,20 @@ def private(places: state.Places, app_id: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in os.listdir(f"{places.data}/apps") if wanted.fullmatch(name)))
 
 
+def measure(places: state.Places, app_id: str) -> tuple[tuple[str, int, int], ...]:
+    """What ``remove`` would remove: path, number of files, their bytes."""
+    found = []
+    for name in private(places, app_id):
+        path = f"{places.data}/apps/{name}"
+        sizes = [
+            os.lstat(f"{here}/{file}").st_size
+            for here, folders, files in os.walk(path)
+            for file in (*files, *(each for each in folders if os.path.islink(f"{here}/{each}")))
+        ]
+        found.append((path, len(sizes), sum(sizes)))
+    return tuple(found)
+
+
 def remove(places: state.Places, app_id: str) -> tuple[str, ...]:
     """Remove the app's private directories of every lineage; their paths. The caller sees to it that it does not run.
 

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from broker import answers, history, journal, lapse, launch, plans, programs, prompts, protocol, runs, state
+from broker import answers, copies, history, journal, lapse, launch, plans, programs, prompts, protocol, runs, state
 from broker import app as apps
 from broker import policy as policies
 from broker.ui import tty
@@ -125,6 +125,7 @@ def _compile(
         grant = decide.settle(delta)
         _refuse_unasked(delta, grant, app.host, rest)
         compiled = compiler.compile_sandbox(grant, app.host)
+        copies.bring(delta, {name for name, _ in compiled.withheld}, app.host, say)
         head = book.head(app_id, delta.vetted.lineage)
         guarded = (*app.guards, *_decision_guards(app, delta, now, head))
         data = bwrap.plan_bytes(compiled.sandbox, app.host, guards=guarded, settings=_settings(app))

@@ -78,6 +78,7 @@ CATALOGUE = {
         "no-runtime-directory": (125, "There is no runtime directory that ends with the login.", "Log in, or set XDG_RUNTIME_DIR."),
         "unsafe-account": (125, "The account or its home directory is not its own.", "Log in as the user, without sudo."),
         "unsafe-place": (125, "A file or directory of the broker could be changed by somebody else.", "Correct its owner and mode."),
+        "settings-not-copied": (125, "Your settings could not be copied for an app.", "Answer anew: `intent-ctl forget`."),
         "overrides-damaged": (125, "The record of what was installed for a desktop or a shell is damaged.", "Move it away; launchers with the line `X-Intents-App` are ours."),
         "unwritable-place": (125, "A file or directory of the broker cannot be made.", "Free space, or correct permissions."),
         "probe-failed": (125, "What looks around inside a sandbox gave no answer.", "Start the app, and see what it says."),

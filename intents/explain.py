@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from intents import compiler, decide, diff, errors, facts, model, paths, risk, sign, trace, trust
-from intents.kinds import path
 
 # Scopes to grant, by intent id.
 Said = Mapping[str, tuple[model.Scope, ...]]
@@ -80,7 +79,8 @@ def relaxed(grant: model.Grant) -> model.Grant:
 def assume(manifest: model.Manifest, host: facts.HostFacts) -> facts.HostFacts:
     """``host`` with the program installed, alone, and every place an empty directory, where nobody looked for them."""
     known = dict(host.directories)
-    named = [intent.scope.place.resolve(known) for intent in manifest.intents if isinstance(intent.scope, path.Path)]
+    places = [paths.parse_place(text) for intent in manifest.intents for text in intent.scope.objects()]
+    named = [place.resolve(known) for place in places]
     wanted = [(manifest.app.command[0], "file", 0), *((name, "dir", host.account.uid) for name in named if name)]
     new = [
         facts.PathFact(path=name, real=_real(name, host), kind=kind, owner=owner)
@@ -104,9 +104,9 @@ def _settled(vetted: model.Vetted, host: facts.HostFacts, said: Said) -> model.G
     objects = {}
     for intent in vetted.manifest.intents:
         for scope in (intent.scope, *said.get(intent.id, ())):
-            if isinstance(scope, path.Path):
-                fact = host.path(scope.place.resolve(dict(host.directories)) or "")
-                objects[scope.place.text] = fact.real if fact else ""
+            for text in scope.objects():
+                fact = host.path(paths.parse_place(text).resolve(dict(host.directories)) or "")
+                objects[text] = fact.real if fact else ""
     answers = [
         decision
         for intent in vetted.manifest.intents

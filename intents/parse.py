@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from intents import base, catalogue, errors, kinds, locate, model, paths, text
+from intents.kinds import settings
 
 MAX_BYTES = 1 << 16
 MAX_INTENTS = 64
@@ -257,10 +258,14 @@ class _Reader:
             raise self._error("bad-intent-id", f"`{shown}` is not an intent id: {rule}", where)
         kind = self._get(table, where, "kind", str)
         keys = {key: value for key, value in table.items() if key not in INTENT_KEYS}
+        optional = self._get(table, where, "optional", bool, False)
+        if kind == settings.KIND and not optional:
+            said = "settings must be `optional`: to start without is one of the answers"
+            raise self._error("bad-value", said, (*where, "kind"), hint="Add `optional = true`.")
         return model.Intent(
             id=name,
             scope=self._scope(kind, keys, where, app),
-            optional=self._get(table, where, "optional", bool, False),
+            optional=optional,
             reason=self._human(table, where, "reason", text.MAX_REASON),
             if_denied=self._human(table, where, "if_denied", text.MAX_REASON) if "if_denied" in table else "",
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from intents import catalogue, facts, model, scopes, text
-from intents.kinds import audio, display, env, path
+from intents.kinds import audio, display, env, path, settings
 
 _RAISED = (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
 
@@ -24,6 +24,8 @@ def traits(scope: model.Scope, host: facts.HostFacts) -> tuple[str, ...]:
     match scope:
         case path.Path():
             return ("keys",) if scope.holds(host) else ("files",)
+        case settings.Settings():
+            return ("keys",) if scope.holds(host) else ()
         case audio.Audio():
             return ("senses",) if audio.RECORD in scope.words else ()
         case env.Env():

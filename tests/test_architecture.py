@@ -27,6 +27,7 @@ LAYERS = {
             "kinds.processes kinds.secrets kinds.shared_memory kinds.smartcard kinds.socket_family "
             "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
         ),
+        "kinds.settings",  # what is given in place is what a path gives
         "kinds",
         "appearance",
         "sign seccomp base named identity",
@@ -53,7 +54,7 @@ LAYERS = {
         "wayland bus closure guards history programs userdirs mounts overrides",
         "displays objects launchers",
         "services",
-        "journal catalog host plans doctor_proxy acts policy",
+        "journal catalog host plans doctor_proxy acts policy copies",
         "prompts app runs",
         "record known removal wire elsewhere complete",
         "protocol",

@@ -121,7 +121,11 @@ COMMANDS: tuple[table.Command, ...] = (
         "forget",
         "let no decision about an app count any more: it asks again",
         f"{{app, forgotten, removed, running: {table.RUNNING}}}",
-        lambda o: commands.forget(table.here(), o.app, data=o.data),
-        (table.APP, table.flag("--data", "and remove what it kept in its private directories")),
+        lambda o: commands.forget(table.here(), o.app, data=o.data, trial=o.dry_run),
+        (
+            table.APP,
+            table.flag("--data", "and remove what it kept in its private directories, copies of your settings too"),
+            table.flag("--dry-run", "only say what would be forgotten and removed"),
+        ),
     ),
 )

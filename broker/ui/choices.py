@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from broker import prompts
 from broker.ui import wording
 from intents import model
+from intents.kinds import path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,4 +113,4 @@ def with_places(row: Row, found: Sequence[prompts.Narrowing]) -> Row:
 
 def names_places(request: prompts.Request, row: Row) -> bool:
     """Whether another place than the one that is asked for can be named."""
-    return request.elsewhere is not None and any(scope.objects() for scope in row.question.open)
+    return request.elsewhere is not None and row.question.kind == path.KIND

@@ -30,6 +30,7 @@ from intents.kinds import (
     printing,
     processes,
     secrets,
+    settings,
     shared_memory,
     smartcard,
     socket_family,
@@ -52,6 +53,7 @@ _MODULES: tuple[tuple[str, str, Kind], ...] = (
     (dns.KIND, dns.DOC, dns.Dns),
     (path.KIND, path.DOC, path.Path),
     *((kind.kind, kind.doc, kind) for kind in files.KINDS),
+    (settings.KIND, settings.DOC, settings.Settings),
     (persist.KIND, persist.DOC, persist.Persist),
     (display.KIND, display.DOC, display.Display),
     (dbus.KIND, dbus.DOC, dbus.Dbus),
@@ -99,7 +101,9 @@ def overlap(one: model.Scope, other: model.Scope) -> bool:
         return one.covers(other) or other.covers(one)
     pairs = ((one, other), (other, one))
     return any(
-        isinstance(mine, persist.Persist) and isinstance(theirs, path.Path) and bool(mine.clash(theirs.place))
+        isinstance(mine, persist.Persist | settings.Settings)
+        and isinstance(theirs, path.Path)
+        and bool(mine.clash(theirs.place))
         for mine, theirs in pairs
     )
 

@@ -71,6 +71,11 @@ CONTEXTS = st.sampled_from([None, ("wl_shm",), ("wl_shm", "zwlr_screencopy_manag
 TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
     st.just({"kind": "network", "scope": "host"}),
     st.just({"kind": "dns", "scope": "any"}),
+    st.builds(
+        lambda places, how: {"kind": "settings", "places": places, "how": how},
+        st.lists(st.sampled_from(["xdg-config/sub/a", "xdg-config/sub/b", "xdg-data/a"]), min_size=1, unique=True),
+        st.sampled_from(["copy", "use"]),
+    ),
     st.builds(lambda scope: {"kind": "multiarch", "scope": scope}, st.sampled_from(["programs", "sockets"])),
     st.builds(lambda p: {"kind": "display", "protocol": p}, st.sampled_from(["wayland", "x11", "x11-host"])),
     st.builds(
