@@ -67,7 +67,7 @@ def test_stored_decisions_are_explained(tmp_path: Path, environ: dict[str, str])
     told = json.loads(done.stdout)
     scope = kinds.to_data(kinds.read("network", {"scope": "host"}))
     groups = {group["group"]: group for group in told["groups"]}
-    assert list(groups) == ["base", "rates", "names"]
+    assert list(groups) == ["base", "rates", "names", "settings"]
     assert groups["rates"]["granted"] == [scope] and groups["rates"]["because"] == "you allowed it always"
     assert [(row["seq"], row["at"], row["span"]) for row in groups["rates"]["decisions"]] == [(2, NOW.wall, "forever")]
     assert {"part": "bubblewrap", "words": ["--share-net"]} in groups["rates"]["options"]

@@ -115,7 +115,7 @@ def test_links_and_what_is_no_file_stay_and_are_named(here: world.World) -> None
 
 FOLLOWING = """
 import os
-from broker.ui import keys
+from broker import copies
 copies._FOLDER = os.O_RDONLY | os.O_DIRECTORY
 """
 
@@ -130,8 +130,8 @@ def test_what_the_app_has_is_not_overwritten_and_no_link_of_its_own_is_followed(
     assert here.says("cat ~/.config/app/rc") == "own\n"
     assert tree(here.home / "Documents") == before
     answer(here, "copy")
-    here.start("true", removed=FOLLOWING)
-    assert tree(here.home / "Documents") != before
+    done = here.start("true", removed=FOLLOWING)
+    assert tree(here.home / "Documents") != before, done
 
 
 def test_a_link_in_the_place_of_the_apps_directory_stops_it(here: world.World) -> None:
