@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker import app as apps
-from broker import catalog, history, journal, known, moving, overrides, record, removal, runs, views
+from broker import catalog, history, journal, known, live, moving, overrides, record, removal, running, runs, views
 from intents import decide, errors, kinds, model, paths, risk, rules
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
@@ -55,12 +55,12 @@ def span(text: str | None) -> tuple[model.Lifespan | None, int]:
 
 
 def grant(
-    at: known.Here, name: str, ids: Sequence[str], how_long: str | None, confirmed: Sequence[str]
+    at: known.Here, name: str, ids: Sequence[str], how_long: str | None, confirmed: Sequence[str], *, now: bool = False
 ) -> known.Report:
     """Allow intents, for ``forever`` or, from high risk on, for the session unless said otherwise.
 
-    confirmed: ids named a second time, as anything critical has to be. Answers for a publisher nobody agreed to pin it.
-    Raises DecisionError, RefusedError for what no answer can grant, SignatureError.
+    confirmed: ids named a second time, as anything critical has to be; now: also in what runs. Answers for a publisher
+    nobody agreed to pin it. Raises DecisionError, RefusedError for what no answer can grant, SignatureError.
     """
     wanted, seconds = span(how_long)
     with journal.Journal.open(at.places) as book:
@@ -78,17 +78,22 @@ def grant(
     record.commit(at.places, found.app_id, at.now, entries)
     new = delta.vetted.trust is model.Trust.FIRST_USE
     pinned = delta.vetted.fingerprint if new else None
-    running = _running(at, found.app_id)
+    outcomes = running.give(at, found, [intent.id for intent in intents]) if now else ()
+    instances = _running(at, found.app_id)
     data = {
         "app": found.app_id,
         "lineage": found.lineage,
         "granted": [each.as_data() for each in granted],
         "pinned": pinned,
-        "running": [instance.as_data() for instance in running],
+        "running": [instance.as_data() for instance in instances],
+        "now": [running.as_data(outcome) for outcome in outcomes] if now else None,
     }
     lines = [line for each in granted for line in _grant_lines(app, each)]
     lines += [f"From now on {found.app_id} belongs to {pinned}."] if new else []
-    lines += [f"pid {instance.pid} does not get it: it was started before." for instance in running]
+    if now:
+        lines += [line for outcome in outcomes for line in _given(outcome)]
+    else:
+        lines += [f"pid {instance.pid} does not get it before its next start, or with --now." for instance in instances]
     return known.Report(data=data, lines=tuple(lines))
 
 
@@ -137,10 +142,17 @@ def _grant_lines(app: apps.App, each: _Granted) -> list[str]:
     return [*lines, f"  Not given for now: {each.withheld}."] if each.withheld else lines
 
 
-def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
+def _given(outcome: live.Outcome) -> list[str]:
+    nothing = not outcome.changed and not outcome.later
+    return [f"pid {outcome.instance.pid} has it already."] if nothing else list(running.lines(outcome))
+
+
+def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, stop: bool = False) -> known.Report:
     """Deny intents, or all and everything that was ever allowed, for good; also without a manifest.
 
-    Raises DecisionError ``unknown-intent``, ``unknown-app`` and, for one that is named, ``locked-by-policy``.
+    now: also in what runs; stop: end those instances in which something of it stays. Negative if, then, one has more
+    left than what it had opened. Raises DecisionError ``unknown-intent``, ``unknown-app``, ``not-stopped`` and, for
+    one that is named, ``locked-by-policy``.
     """
     with journal.Journal.open(at.places) as book:
         found = known.find(at, book, name, changing=True)
@@ -161,23 +173,30 @@ def revoke(at: known.Here, name: str, ids: Sequence[str]) -> known.Report:
     record.commit(
         at.places, found.app_id, at.now, [history.decided(found.app_id, found.lineage, each) for each in denials]
     )
-    running = _running(at, found.app_id)
     # What the user says is stored all the same: it counts once the rule is gone.
     changes = [change for change in (found.delta.changes if found.delta else ()) if change.intent.id in meant]
     locks = [(change.intent.id, ruling) for change in changes for ruling in change.rulings if ruling.rule.locked]
     stays = {name: ruling.rule for name, ruling in locks if ruling.granted is not None}
     denied = [each for each in dict.fromkeys(decision.intent_id for decision in denials) if each not in stays]
+    outcomes = running.take(at, found, denied) if now else ()
+    ended = [outcome for outcome in outcomes if stop and (outcome.held or outcome.later)]
+    if ended:
+        runs.stop([outcome.instance for outcome in ended], kill=False)
+    instances = _running(at, found.app_id)
     lines = [f"{found.app_id}: denied always: {', '.join(denied) or 'nothing, it has no intents'}."]
     lines += [f"{each} stays allowed, by {rule.place}: “{rule.reason}”" for each, rule in stays.items()]
-    lines += [_keeps(instance) for instance in running]
+    lines += [line for outcome in outcomes for line in running.lines(outcome, stopped=outcome in ended, offer=True)]
+    lines += [] if now else [_keeps(instance) for instance in instances]
     data = {
         "app": found.app_id,
         "lineage": found.lineage,
         "denied": denied,
         "locked": list(stays),
-        "running": [instance.as_data() for instance in running],
+        "running": [instance.as_data() for instance in instances],
+        "now": [running.as_data(outcome, stopped=outcome in ended) for outcome in outcomes] if now else None,
     }
-    return known.Report(data=data, lines=tuple(lines))
+    left = any(outcome.later for outcome in outcomes if outcome not in ended)
+    return known.Report(data=data, lines=tuple(lines), negative=left)
 
 
 def _denial(intent_id: str, scope: model.Scope, life: model.Life, now: model.Clock) -> model.Decision:
@@ -202,9 +221,9 @@ def forget(at: known.Here, name: str, *, data: bool, trial: bool = False) -> kno
         (app_id,) = meant
         lineages = known.lineages(book, app_id)
         count = sum(len(book.decisions(app_id, lineage)) for lineage in lineages)
-    running = _running(at, app_id)
-    if data and running:
-        pids = ", ".join(str(instance.pid) for instance in running)
+    instances = _running(at, app_id)
+    if data and instances:
+        pids = ", ".join(str(instance.pid) for instance in instances)
         message = f"{app_id} still runs (pid {pids}) and would lose what it works on"
         raise errors.DecisionError("still-running", message, hint=f"intent-ctl stop {app_id}")
     # With its manifest, overrides start what asks again; without it, nothing.
@@ -217,9 +236,9 @@ def forget(at: known.Here, name: str, *, data: bool, trial: bool = False) -> kno
     lines = [f"{app_id}: {count} decisions no longer count."]
     lines += [f"removed {path}" for path in removed]
     lines += moving.said(undone)
-    lines += [_keeps(instance) for instance in running]
+    lines += [_keeps(instance) for instance in instances]
     found = {"app": app_id, "forgotten": count, "removed": [*removed, *(each.path for each in undone)]}
-    return known.Report(data={**found, "running": [each.as_data() for each in running]}, lines=tuple(lines))
+    return known.Report(data={**found, "running": [each.as_data() for each in instances]}, lines=tuple(lines))
 
 
 def _would_forget(
@@ -260,19 +279,19 @@ def stop(at: known.Here, name: str, *, kill: bool) -> known.Report:
     """
     with journal.Journal.open(at.places) as book:
         meant = () if name.isdigit() else known.ids(at, book, name)
-    running = [
+    instances = [
         each
         for each in runs.instances(at.places)
         if each.app_id in meant or name in (str(each.pid), str(each.first or each.pid))
     ]
-    if not running:
+    if not instances:
         raise errors.DecisionError("not-running", f"nothing that runs is called `{paths.printable(name)}`")
-    known.choose_one(name, list(dict.fromkeys(each.app_id for each in running)))
-    runs.stop(running, kill=kill)
+    known.choose_one(name, list(dict.fromkeys(each.app_id for each in instances)))
+    runs.stop(instances, kill=kill)
     with journal.Journal.open(at.places) as book:
         runs.sweep(at.places, book, at.now)
-    lines = [f"{each.app_id} (pid {each.pid}) has ended." for each in running]
-    return known.Report(data={"stopped": [each.as_data() for each in running]}, lines=tuple(lines))
+    lines = [f"{each.app_id} (pid {each.pid}) has ended." for each in instances]
+    return known.Report(data={"stopped": [each.as_data() for each in instances]}, lines=tuple(lines))
 
 
 def _running(at: known.Here, app_id: str) -> list[runs.Instance]:

@@ -21,7 +21,6 @@ _OBJECT = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MEMORY_DEVICES = frozenset(os.makedev(1, minor) for minor in (3, 5, 7, 8, 9))  # null zero full random urandom: mem(4)
 _CLOCK_BOOTTIME = 7  # clock_gettime(2)
 _FS_IOC_GETVERSION = 0x80087601  # linux/fs.h; the answer is an int, whatever its number says
-_LANDLOCK_SCOPES = 3  # LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | LANDLOCK_SCOPE_SIGNAL: landlock(7)
 _FORMATS = {0o100000: "file", 0o040000: "directory", 0o010000: "pipe", 0o020000: "device", 0o140000: "socket"}
 
 
@@ -138,19 +137,22 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
     if any(word[:5] == b"file:" or os.path.lexists(word) for word in arguments):
         from broker import named
 
-        sections, arguments = named.give(sections, arguments, wanted, _walk, say)
+        sections, arguments = named.give(sections, arguments, wanted, walk, say)
     terminal = any(os.isatty(fd) for fd in (0, 1, 2))
     sockets = settings[b"run"] + b"/%d" % os.getpid()
     # First, because it takes the longest: it gets ready while the rest is prepared.
     beside, wait, told = _start_companions(sections, settings, sockets) if sections["companions"] else ([], None, [])
     for path in sections["make"]:
-        os.close(_walk(path, make=True))
+        os.close(walk(path, make=True))
     for at in range(0, len(sections["links"]), 3):
-        _link(*sections["links"][at : at + 3])
+        link(*sections["links"][at : at + 3])
     args = _arguments(sections, settings, sockets)
     if wait:
         wait()
     record = _record(settings, beside[0] if settings[b"proxy"] else 0)
+    # Who revokes looks for records after that, and ours is there now: either it is seen, or what was decided is.
+    if b"head" in settings and not holds((b"same", settings[b"head file"], settings[b"head"])):
+        raise _host_error("decisions-changed", "what it may do was changed while it started")
     options = [*_options(settings, terminal, record), *told]
     command = [*sections["command"], *arguments]
     deaf = terminal and settings[b"signals"] == b"1"
@@ -224,7 +226,7 @@ def _reset() -> None:
         _prctl(47, 4)  # PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL
 
 
-def _walk(path: bytes, *, make: bool = False) -> int:
+def walk(path: bytes, *, make: bool = False) -> int:
     """An O_PATH descriptor of an absolute path, opened component by component without following a link."""
     handle = os.open(b"/", _DIRECTORY)
     parts = path.strip(b"/").split(b"/")
@@ -254,17 +256,17 @@ def _unwalkable(path: bytes, error: OSError) -> Exception:
 
 
 def _bind(path: bytes) -> int:
-    handle = _walk(path)
+    handle = walk(path)
     if os.fstat(handle).st_mode & 0o170000 == 0o120000:
         raise _host_error("path-changed", f"`{path.decode('utf-8', 'backslashreplace')}` has become a link")
     os.set_inheritable(handle, True)
     return handle
 
 
-def _link(directory: bytes, below: bytes, target: bytes) -> None:
+def link(directory: bytes, below: bytes, target: bytes) -> None:
     """Lead from the app's own directory to a grant that is mounted elsewhere. What the app put there itself stays."""
     *above, name = below.split(b"/")
-    handle = _walk(directory)
+    handle = walk(directory)
     try:
         for part in above:
             try:
@@ -339,7 +341,7 @@ def _start_companions(
     """Start what lives beside the sandbox: its pids, what waits until all are ready, bubblewrap's options about it."""
     from broker import companions
 
-    os.close(_walk(directory, make=True))
+    os.close(walk(directory, make=True))
     companions.empty(directory)
     told = []
     if settings[b"identity"]:
@@ -357,16 +359,14 @@ def _record(settings: Settings, proxy: int) -> int:
     """
     run = settings[b"run"]
     path = b"%s/%d.json" % (run, os.getpid())
-    os.close(_walk(run, make=True))
-    try:
+    os.close(walk(run, make=True))
+    if os.path.lexists(path):  # of an earlier process with our number
         os.unlink(path)
-    except FileNotFoundError:
-        pass
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_APPEND, 0o600)
-    ours = settings[b"app"], settings[b"lineage"], os.fstat(handle).st_mtime, proxy
-    os.write(handle, b'{"app": "%s", "lineage": "%s", "at": %d, "proxy": %d}\n' % ours)
+    ours = settings[b"app"], settings[b"lineage"], os.fstat(handle).st_mtime, proxy, settings[b"given"]
+    os.write(handle, b'{"app": "%s", "lineage": "%s", "at": %d, "proxy": %d}\n{"given": %s}\n' % ours)
     os.set_inheritable(handle, True)
-    os.close(_walk(os.path.dirname(settings[b"stamp"]), make=True))
+    os.close(walk(os.path.dirname(settings[b"stamp"]), make=True))
     stamp = os.open(settings[b"stamp"], os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     if os.fstat(stamp).st_mtime < ours[2]:  # where the clock was set back, it was used later than now
         os.utime(stamp)
@@ -379,7 +379,7 @@ def _restrict() -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    attributes = ctypes.create_string_buffer(b"\0" * 16 + _LANDLOCK_SCOPES.to_bytes(8, "little"), 24)
+    attributes = ctypes.create_string_buffer(b"\0" * 16 + b"\3".ljust(8, b"\0"), 24)  # both of LANDLOCK_SCOPE_…
     ruleset = libc.syscall(444, attributes, ctypes.c_size_t(24), 0)
     _prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
     if ruleset < 0 or libc.syscall(446, ruleset, 0):

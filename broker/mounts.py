@@ -3,7 +3,7 @@ file systems (proc(5), ``mountinfo``). A directory with a bind mount below it sh
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from intents import paths
@@ -18,16 +18,20 @@ _KERNEL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One line: the file system's device, which directory of it is shown, where, and the file system's type."""
+    """One line: the file system's device, which directory of it is shown, where, and the file system's type; the
+    number of the mount and of the one it stands on, and whether what it shows can be written."""
 
     device: str
     root: str
     point: str
     kind: str
+    number: int
+    above: int
+    writable: bool
 
 
-def read(table: str = TABLE) -> tuple[Mount, ...]:
-    """The mounts that this process sees, in the order of their making. Raises OSError."""
+def read(table: str | int = TABLE) -> tuple[Mount, ...]:
+    """The mounts that this process sees, in the order of their making, or those of ``table``. Raises OSError."""
     with open(table, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         return tuple(_mount(line.split(" ")) for line in file)
 
@@ -38,6 +42,9 @@ def _mount(fields: list[str]) -> Mount:
         root=_plain(fields[3]),
         point=_plain(fields[4]),
         kind=fields[fields.index("-", 6) + 1],
+        number=int(fields[0]),
+        above=int(fields[1]),
+        writable="ro" not in fields[5].split(","),
     )
 
 
@@ -60,8 +67,7 @@ def others(path: str, mounts: Iterable[Mount]) -> Iterator[str]:
     over = [mount for mount in table if paths.inside(path, mount.point)]
     if not over:
         return
-    here = max(enumerate(over), key=lambda pair: (len(pair[1].point), pair[0]))[1]
-    within = _join(here.root, path[len(here.point.rstrip("/")) :])
+    here, within = _stands(path, over)
     for mount in table:
         if mount.device != here.device or mount == here:
             continue
@@ -73,6 +79,21 @@ def others(path: str, mounts: Iterable[Mount]) -> Iterator[str]:
             continue
         if not paths.inside(found, path):
             yield found
+
+
+def identity(path: str, table: Iterable[Mount]) -> tuple[str, str]:
+    """What a canonical path names, whatever else is mounted where: a device, and a path on the file system there.
+
+    Raises ValueError without a mount that holds it.
+    """
+    here, within = _stands(path, [mount for mount in table if paths.inside(path, mount.point)])
+    return here.device, within
+
+
+def _stands(path: str, over: Sequence[Mount]) -> tuple[Mount, str]:
+    """The innermost mount over a path, the last made of several, and the path on its file system."""
+    here = max(enumerate(over), key=lambda pair: (len(pair[1].point), pair[0]))[1]
+    return here, _join(here.root, path[len(here.point.rstrip("/")) :])
 
 
 def _join(above: str, below: str) -> str:

@@ -23,8 +23,18 @@ def head_file(places: state.Places, app_id: str) -> str:
 
 def write(places: state.Places, path: str, app_id: str, head: str, data: bytes) -> None:
     """Store a plan made from ``head``. The caller holds the app's ``state`` lock. Raises OSError."""
-    state.write_atomic(head_file(places, app_id), head.encode())
+    mark(places, app_id, head)
     state.write_atomic(path, data)
+
+
+def mark(places: state.Places, app_id: str, head: str) -> None:
+    """Say what launches are compiled from now: one that finds another head when it is about to start, does not.
+
+    The caller holds the ``state`` lock. Raises OSError.
+    """
+    path = head_file(places, app_id)
+    if state.read_private(path, len(head) + 1) != head.encode():
+        state.write_atomic(path, head.encode())
 
 
 def drop(places: state.Places, app_id: str) -> None:

@@ -18,16 +18,29 @@ from intents import errors, model
 
 PATIENCE = 5.0  # seconds that an app has to end by itself
 _POLL = 0.05
-_LIMIT = 1 << 16
+_LIMIT = 4 << 20  # of a record: a plan has at most one MiB, and JSON writes one byte of a name as up to six
 _NAME = re.compile(r"([1-9][0-9]{0,9})\.json")
 _NAMESPACES = {f"{name}-namespace": name for name in ("cgroup", "ipc", "mnt", "net", "pid", "uts")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One thing that an intent put into a sandbox: where, from where (empty: the launch made it), and as what
+    (``read``, ``write``, ``device`` or ``made``); since: after its start."""
+
+    intent: str
+    dest: str
+    source: str
+    how: str
+    since: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """One record. pid: of intent-run, which is bubblewrap unless on a terminal; at: when it was started (seconds since
     the epoch); first: pid of the sandbox's first process, 0 before there is one; namespaces: (name, inode) of that one;
-    status: the exit status bubblewrap reported, or None; changed: when the record last was; path: the record's file."""
+    status: the exit status bubblewrap reported, or None; changed: when the record last was; path: the record's file;
+    given: the intents it was started with; pieces: what those, and what was granted since, put into it."""
 
     app_id: str
     lineage: str
@@ -38,6 +51,8 @@ class Instance:
     status: int | None
     changed: int
     path: str
+    given: tuple[str, ...] = ()
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -184,11 +199,41 @@ def _read(path: str) -> Instance | None:
     match rows[0]:
         case {"app": str(app_id), "lineage": str(lineage), "at": int(at)}:
             told = {name: value for row in rows[1:] for name, value in row.items() if isinstance(value, int)}
-            return _instance(path, app_id, lineage, at, told, changed)
+            return _instance(path, app_id, lineage, at, told, changed, rows)
     return None
 
 
-def _instance(path: str, app_id: str, lineage: str, at: int, told: Mapping[str, int], changed: int) -> Instance:
+def note(instance: Instance, pieces: Sequence[Piece]) -> None:
+    """Add to the record what is about to be put into the running sandbox. Raises OSError."""
+    rows: dict[str, list[list[str]]] = {piece.intent: [] for piece in pieces}
+    for piece in pieces:
+        rows[piece.intent].append([piece.dest, piece.source, piece.how])
+    handle = os.open(instance.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.write(handle, json.dumps({"added": rows}).encode() + b"\n")
+    finally:
+        os.close(handle)
+
+
+def _pieces(rows: Sequence[Mapping[str, object]]) -> Iterator[Piece]:
+    for row in rows:
+        for key in ("given", "added"):
+            found = row.get(key)
+            for intent, things in (found if isinstance(found, dict) else {}).items():
+                for dest, source, how in things:
+                    yield Piece(intent=intent, dest=dest, source=source, how=how, since=key == "added")
+
+
+def _instance(
+    path: str,
+    app_id: str,
+    lineage: str,
+    at: int,
+    told: Mapping[str, int],
+    changed: int,
+    rows: Sequence[Mapping[str, object]],
+) -> Instance:
+    given = next((found for row in rows if isinstance(found := row.get("given"), dict)), {})
     return Instance(
         app_id=app_id,
         lineage=lineage,
@@ -199,6 +244,8 @@ def _instance(path: str, app_id: str, lineage: str, at: int, told: Mapping[str, 
         status=told.get("exit-code"),
         changed=changed,
         path=path,
+        given=tuple(given),
+        pieces=tuple(_pieces(rows)),
     )
 
 

@@ -128,11 +128,12 @@ def _compile(
         copies.bring(delta, {name for name, _ in compiled.withheld}, app.host, say)
         head = book.head(app_id, delta.vetted.lineage)
         guarded = (*app.guards, *_decision_guards(app, delta, now, head))
-        data = bwrap.plan_bytes(compiled.sandbox, app.host, guards=guarded, settings=_settings(app))
+        data = bwrap.plan_bytes(compiled.sandbox, app.host, guards=guarded, settings=_settings(app, head))
         sections = plan.decode(data)
         if sections is None:
             message = f"what {app.manifest.app.name} is granted is more than a plan can hold: too many single files"
             raise errors.HostError("launch-failed", message, hint=f"intent-ctl show {app_id}")
+        plans.mark(app.places, app_id, head)
         if path and decide.storable(delta) and not compiled.withheld:
             plans.write(app.places, path, app_id, head, data)
     for line in _notices(delta, compiled, app.host, rest):
@@ -204,9 +205,10 @@ def _pending(delta: model.Delta) -> str:
     return f"intent-ctl pending {delta.vetted.manifest.app.id}"
 
 
-def _settings(app: apps.App) -> dict[str, str]:
+def _settings(app: apps.App, head: str) -> dict[str, str]:
     about = app.manifest.app
-    return {"run": runs.directory(app.places), "stamp": runs.stamp(app.places, about.id), "name": about.name}
+    where = {"run": runs.directory(app.places), "stamp": runs.stamp(app.places, about.id), "name": about.name}
+    return {**where, "head": head, "head file": plans.head_file(app.places, about.id)}
 
 
 def _decision_guards(app: apps.App, delta: model.Delta, now: model.Clock, head: str) -> list[tuple[str, str, str]]:

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from broker import app as apps
-from broker import catalog, history, journal, known, prompts, runs
+from broker import catalog, history, journal, known, prompts, running, runs
 from broker.ui import wording
 from intents import compiler, decide, errors, kinds, model, parse, paths, risk, rules, trace
 
@@ -52,13 +53,13 @@ def list_apps(at: known.Here, *, everything: bool) -> known.Report:
     """Apps with decisions, or also every one of the catalogs."""
     with journal.Journal.open(at.places) as book:
         runs.sweep(at.places, book, at.now)
-        running = [(instance.app_id, instance.lineage) for instance in runs.instances(at.places)]
+        instances = [(instance.app_id, instance.lineage) for instance in runs.instances(at.places)]
         decided = sorted({app_id for app_id, lineage in book.apps() if book.decisions(app_id, lineage)})
         rows = [row for app_id in decided for row in _rows(at, book, app_id)]
     if everything:
         rows += [_row_of_catalog(at, app_id) for app_id in catalog.ids(at.places) if app_id not in decided]
     for row in rows:
-        row["running"] = running.count((str(row["app"]), str(row["lineage"])))
+        row["running"] = instances.count((str(row["app"]), str(row["lineage"])))
     lines = [line for row in rows for line in _list_lines(row)]
     empty = "Nothing is decided yet." if not everything else "There is no manifest here."
     return known.Report(data={"apps": rows}, lines=tuple(lines) or (empty,))
@@ -150,7 +151,7 @@ def show(at: known.Here, name: str) -> known.Report:
         pin = book.pin(found.app_id)
         unread = book.unreadable(found.app_id, found.lineage)
         pending = _unanswered(book, found.app_id, found.lineage)
-    running = [each for each in runs.instances(at.places) if each.app_id == found.app_id]
+    instances = [running.told(each) for each in runs.instances(at.places) if each.app_id == found.app_id]
     intents = [_intent(found, *pair) for pair in verdicts(found.delta)] if found.delta else []
     unused = _unused(found)
     blocked = _blocked(found)
@@ -172,9 +173,9 @@ def show(at: known.Here, name: str) -> known.Report:
         "unanswered": pending,
         "would_not_start": errors.as_data(blocked) if blocked else None,
         "last_used": runs.last_used(at.places, found.app_id),
-        "running": [instance.as_data() for instance in running],
+        "running": instances,
     }
-    return known.Report(data=data, lines=tuple(_show_lines(found, data, pin, running)))
+    return known.Report(data=data, lines=tuple(_show_lines(found, data, pin, instances)))
 
 
 def _together(found: known.Known) -> list[str]:
@@ -251,7 +252,7 @@ def withheld(app: apps.App, intent_id: str, scopes: Sequence[model.Scope]) -> st
 
 
 def _show_lines(
-    found: known.Known, data: Mapping[str, object], pin: model.Pin | None, running: Sequence[runs.Instance]
+    found: known.Known, data: Mapping[str, object], pin: model.Pin | None, instances: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     app = found.app.manifest.app if found.app else None
     where = f"{found.app.found.path}, serial {found.app.manifest.app.serial}" if found.app else "none that can be read"
@@ -264,7 +265,8 @@ def _show_lines(
         lines.append(f"  files      it may {what} those that you name when you start it, each time anew")
     used = data["last_used"]
     lines += [f"  last used  {day(used)}"] if isinstance(used, int) else []
-    lines += [f"  running    pid {instance.pid}, since {day(instance.at)}" for instance in running]
+    for each in instances:
+        lines += [f"  running    pid {each['pid']}, since {day(each['started'])}", *running.drift_lines(each, " " * 13)]
     lines += [f"  trouble    {found.trouble.message}", f"  next       {found.trouble.hint}"] if found.trouble else []
     intents = data["intents"]
     assert isinstance(intents, list)
@@ -334,10 +336,15 @@ def _intent_lines(found: known.Known, intent: Mapping[str, object]) -> list[str]
 
 
 def ps(at: known.Here) -> known.Report:
-    """What runs now. Records of what does not are folded into history and removed."""
+    """What runs now, and what changed in it since its start. Records of what does not are folded into history and
+    removed."""
     with journal.Journal.open(at.places) as book:
         runs.sweep(at.places, book, at.now)
-    running = runs.instances(at.places)
-    lines = [f"{each.pid:>8}  {day(each.at)}  {each.app_id}" for each in running]
-    head = (f"{'PID':>8}  {'STARTED':16}  APP",) if running else ("Nothing runs.",)
-    return known.Report(data={"instances": [each.as_data() for each in running]}, lines=(*head, *lines))
+    rows = [(each, running.told(each)) for each in runs.instances(at.places)]
+    head = (f"{'PID':>8}  {'STARTED':16}  APP",) if rows else ("Nothing runs.",)
+    lines = [
+        line
+        for each, data in rows
+        for line in (f"{each.pid:>8}  {day(each.at)}  {each.app_id}", *running.drift_lines(data, " " * 10))
+    ]
+    return known.Report(data={"instances": [data for _, data in rows]}, lines=(*head, *lines))

@@ -7,6 +7,7 @@ PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a
 in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, the system call filter of companions in hexadecimal.
 """
 
+import json
 from dataclasses import dataclass
 
 from intents import facts, identity, paths, plan, sandbox, seccomp
@@ -62,6 +63,7 @@ def plan_bytes(
         "signals": "1" if host.env_resets_signals and _shows(box, "/usr/bin/env") else "0",
         "seccomp": box.seccomp.hex(),
         "files": box.named.access if box.named else "",
+        "given": json.dumps(given(box)),
         "identity": identity.keyfile(box) if box.identified else "",
         "instances": f"{host.runtime_dir}/.flatpak" if box.identified else "",
         **settings,
@@ -81,6 +83,31 @@ def plan_bytes(
     }
     encoded = {name: tuple(_bytes(item) for item in items) for name, items in sections.items()}
     return plan.encode({**encoded, "files": tuple(built.files)})
+
+
+def given(box: sandbox.Sandbox) -> dict[str, list[list[str]]]:
+    """What each intent puts into the sandbox, as the record of an instance tells it (SPEC §10.4)."""
+    found: dict[str, list[list[str]]] = {op.because: [] for op in box.ops if op.because != sandbox.BASE}
+    for because, *row in pieces(box):
+        if because != sandbox.BASE:
+            found[because].append(row)
+    return found
+
+
+def pieces(box: sandbox.Sandbox) -> list[tuple[str, str, str, str]]:
+    """Every mount that shows something: whose it is, where, from where (empty: the launch makes it), and as what."""
+    found = []
+    for mount in box.mounts:
+        match mount:
+            case sandbox.Bind():
+                found.append((mount.because, mount.dest, mount.source, mount.access.value))
+            case sandbox.Device():
+                found.append((mount.because, mount.dest, mount.dest, "device"))
+            case sandbox.LaunchSocket() | sandbox.LaunchFile() | sandbox.File():
+                found.append((mount.because, mount.dest, "", "made"))
+            case _:
+                continue
+    return found
 
 
 def _shows(box: sandbox.Sandbox, path: str) -> bool:

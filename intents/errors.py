@@ -59,6 +59,7 @@ CATALOGUE = {
         "bwrap-unsuitable": (125, "This bubblewrap lacks what the sandbox needs, or is setuid.", "See `intent-ctl doctor`."),
         "userns-forbidden": (125, "The kernel does not let you make user namespaces.", "See `intent-ctl doctor`."),
         "proxy-missing": (125, "xdg-dbus-proxy is not installed.", "Install the package `xdg-dbus-proxy`."),
+        "decisions-changed": (125, "What the app may do was changed while it started.", "Start it again."),
         "companion-failed": (125, "A process that has to work beside the app did not start.", "See `intent-ctl doctor`."),
         "identity-failed": (125, "The file by which the desktop's portals recognise the app could not be written.", "See that `$XDG_RUNTIME_DIR` is yours."),
         "no-wayland": (125, "No Wayland compositor is reachable.", "Start it from a Wayland session."),

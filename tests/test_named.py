@@ -36,7 +36,7 @@ class Home:
         os.chdir(self.where.home / cwd)
         try:
             arguments = [os.fsencode(word) for word in words]
-            sections, found = named.give(self.sections, arguments, wanted.encode(), launch._walk, said.append)
+            sections, found = named.give(self.sections, arguments, wanted.encode(), launch.walk, said.append)
         finally:
             os.chdir(before)
         return Given(self, sections, found, said)
@@ -262,7 +262,7 @@ import sys
 sys.path.insert(0, {root!r})
 from broker import launch, named
 sections = launch.read({plan!r})
-named.give(sections, [b"{directory}/file"], b"", launch._walk, print)
+named.give(sections, [b"{directory}/file"], b"", launch.walk, print)
 """
 
 

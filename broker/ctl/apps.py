@@ -17,7 +17,7 @@ COMMANDS: tuple[table.Command, ...] = (
         "show what an app may do, why, and for how long",
         "{app, name, version, aliases, manifest, serial, command, files, lineage, trust, fingerprint, last_used,"
         f" unanswered, unreadable, pin: {table.PIN}, trouble and would_not_start: {table.ERROR},"
-        f" running: {table.RUNNING}, unused: [{table.DECISION}],"
+        f" running: {table.STATE}, unused: [{table.DECISION}],"
         " together: [sentence],"
         " intents: [{intent, scope, optional, state, because, granted, denied, open, lapsed, risk, allows, notes,"
         f" withheld, reason, if_denied, decisions: [{table.DECISION}], locked, rules: [{table.RULE}]}}]}}; state is"
@@ -67,8 +67,8 @@ COMMANDS: tuple[table.Command, ...] = (
         "grant",
         "allow intents of an app",
         f"{{app, lineage, granted: [{{intent, scope, granted, risk, span, until, withheld}}], pinned,"
-        f" running: {table.RUNNING}}}",
-        lambda o: commands.grant(table.here(), o.app, o.intents, o.span, o.confirm),
+        f" running: {table.RUNNING}, now: {table.NOW}}}; now is null without --now",
+        lambda o: commands.grant(table.here(), o.app, o.intents, o.span, o.confirm, now=o.now),
         (
             table.APP,
             ("intents", {"metavar": "INTENT", "nargs": "+", "help": "the intents, as `show` names them"}),
@@ -84,6 +84,7 @@ COMMANDS: tuple[table.Command, ...] = (
                 "--confirm",
                 {"metavar": "INTENT", "action": "append", "default": [], "help": "yes, this critical one as well"},
             ),
+            table.flag("--now", "and put it into what runs, where that can be done"),
         ),
     ),
     (
@@ -113,9 +114,15 @@ COMMANDS: tuple[table.Command, ...] = (
     (
         "revoke",
         "deny intents of an app, or all, for good",
-        f"{{app, lineage, denied, locked, running: {table.RUNNING}}}",
-        lambda o: commands.revoke(table.here(), o.app, o.intents),
-        (table.APP, ("intents", {"metavar": "INTENT", "nargs": "*", "help": "all unless named"})),
+        f"{{app, lineage, denied, locked, running: {table.RUNNING}, now: {table.NOW}}}; now is null without --now; a"
+        " negative result says that later is not empty for an instance that still runs",
+        lambda o: commands.revoke(table.here(), o.app, o.intents, now=o.now or o.stop, stop=o.stop),
+        (
+            table.APP,
+            ("intents", {"metavar": "INTENT", "nargs": "*", "help": "all unless named"}),
+            table.flag("--now", "and take it from what runs; says what stays open"),
+            table.flag("--stop", "and end what runs if something of it stays; includes --now"),
+        ),
     ),
     (
         "forget",

@@ -20,7 +20,7 @@ def _doctor(options: table.Options) -> known.Report:
 
 
 COMMANDS: tuple[table.Command, ...] = (
-    ("ps", "list what runs", f"{{instances: {table.RUNNING}}}", lambda o: views.ps(table.here()), ()),
+    ("ps", "list what runs", f"{{instances: {table.STATE}}}", lambda o: views.ps(table.here()), ()),
     (
         "stop",
         "ask running apps to end",

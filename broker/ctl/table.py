@@ -14,6 +14,13 @@ Command = tuple[str, str, str, Callable[[Options], known.Report], tuple[Argument
 
 APP: Argument = ("app", {"metavar": "APP", "help": "an app id, an alias or a manifest file"})
 RUNNING = "[{app, lineage, pid, sandbox_pid, started}]"
+STATE = "[{app, lineage, pid, sandbox_pid, started, given, drift: [{intent, place, before, after}]}]"
+# What became of each instance; before, after: read, write, device, made or null; sort: file, directory (all below it is
+# reached), working-directory, mapping.
+NOW = (
+    "[{pid, sandbox_pid, changed: [{intent, place, before, after}], closed,"
+    " open: [{pid, program, sort, place, writable}], later: [{intent, why}], stopped}]"
+)
 DECISION = "{seq, intent, effect, asked, granted, span, until, at, source}"
 RULE = "{file, line, app, kind, scope, effect, locked, reason}"
 ERROR = "{code, message, subject, hint, exit_status}"

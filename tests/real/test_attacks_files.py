@@ -18,7 +18,7 @@ SHELL = "org.example.Shell"
 FOLLOW = """
 from broker import launch
 import os
-launch._walk = lambda path, make=False: os.open(path, os.O_PATH | os.O_CLOEXEC)
+launch.walk = lambda path, make=False: os.open(path, os.O_PATH | os.O_CLOEXEC)
 """
 
 
@@ -141,7 +141,7 @@ import os
 def link(directory, below, target):
     os.makedirs(os.path.dirname(directory + b"/" + below), exist_ok=True)
     os.symlink(target, directory + b"/" + below)
-launch._link = link
+launch.link = link
 """
     here.start("true", removed=removed)
     assert not untouched(secret)

@@ -42,7 +42,7 @@ def exchange(self, real, *rest):
     return why
 named._Files._refused = exchange
 """
-FOLLOW = "from broker import launch\nlaunch._walk = lambda path, make=False: os.open(path, os.O_PATH | os.O_CLOEXEC)\n"
+FOLLOW = "from broker import launch\nlaunch.walk = lambda path, make=False: os.open(path, os.O_PATH | os.O_CLOEXEC)\n"
 
 
 @pytest.fixture

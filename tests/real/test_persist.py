@@ -12,7 +12,7 @@ pytestmark = pytest.mark.real
 FOLLOW = """
 from broker import launch
 import os
-launch._walk = lambda path, make=False: os.open(path, os.O_PATH | os.O_CLOEXEC)
+launch.walk = lambda path, make=False: os.open(path, os.O_PATH | os.O_CLOEXEC)
 """
 GAMES: dict[str, object] = {"kind": "persist", "names": ["games", ".zoo"]}
 

@@ -1,0 +1,62 @@
+"""The companions of a running instance, told from all other processes, and closed (SPEC §10.5, §11.7).
+
+What serves a socket of the launch is found by the socket, and ended only if the instance's own process started it: the
+socket of a security context, for one, is served by the user's compositor.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Collection, Iterator
+
+from broker import runs
+
+
+def close(instance: runs.Instance, names: Collection[str]) -> tuple[str, ...]:
+    """End what serves these sockets of the launch; the names of those that were served and are not any more."""
+    closed: set[str] = set()
+    for pid in _descendants(instance):
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)  # first: from here on the number is this process's
+            try:
+                found = _served(instance, pid) & set(names)
+                if found and instance.pid in _ancestry(pid):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    closed |= found
+            finally:
+                os.close(handle)
+    return tuple(sorted(closed))
+
+
+def _descendants(instance: runs.Instance) -> tuple[int, ...]:
+    """What the instance's process started beside the sandbox."""
+    inside = {instance.first, *instance.members()}
+    found = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return tuple(pid for pid in found if pid not in inside and instance.pid in _ancestry(pid))
+
+
+def _ancestry(pid: int) -> tuple[int, ...]:
+    """The processes above one, nearest first, as far as they can be told."""
+    found: list[int] = []
+    with contextlib.suppress(OSError, ValueError):
+        while pid > 1 and pid not in found[:-1]:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+            found.append(pid)
+    return tuple(found)
+
+
+def _served(instance: runs.Instance, pid: int) -> set[str]:
+    """The names of the sockets of the launch that a process holds. Raises OSError."""
+    known = dict(_sockets(f"/proc/{pid}/net/unix", f"{instance.path.removesuffix('.json')}/"))
+    held = (os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
+    return {known[link] for link in held if link in known}
+
+
+def _sockets(table: str, directory: str) -> Iterator[tuple[str, str]]:
+    """The sockets below a directory, as descriptors name them, each with its name (proc_net(5), ``unix``)."""
+    with open(table, encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.rstrip("\n").split(maxsplit=7)
+            if len(fields) == 8 and fields[7].startswith(directory):
+                yield f"socket:[{fields[6]}]", fields[7].removeprefix(directory)
