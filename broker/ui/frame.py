@@ -29,11 +29,11 @@ class Frame:
         self.painted = False
         self._waiting = 0
         self._size = (0, 0)
-        self._focused = False
+        self._focused = (False, False)
         self.window = Gtk.Window(title=title, default_width=_WIDE, default_height=_HIGH)
         _appear(dark)
         self.window.connect("close-request", lambda _: self.closed())
-        self.window.connect("notify::is-active", lambda *_: self.settle())  # where keys go to
+        self.window.connect("notify::is-active", lambda *_: self._focus())
         # Before any widget sees it. PyGObject before 3.48 does not know events themselves.
         hands = Gtk.GestureClick(button=0, propagation_phase=Gtk.PropagationPhase.CAPTURE)
         hands.connect("pressed", lambda gesture, *_: self._clicked(gesture))
@@ -85,13 +85,16 @@ class Frame:
             self.settle()
 
     def focused(self) -> bool:
-        """Whether the window has the focus, which it can have without a keyboard."""
+        """Whether the window has the focus, by keyboard or, where there is none, by what the desktop says."""
         surface = self.window.get_surface()
-        return surface is not None and bool(surface.get_state() & Gdk.ToplevelState.FOCUSED)
+        state = surface is not None and surface.get_state() & Gdk.ToplevelState.FOCUSED
+        return bool(state) or self.window.is_active()
 
     def _focus(self) -> None:
-        if self.focused() != self._focused:
-            self._focused = self.focused()
+        """The focus came or went, of the window or of the keyboard alone."""
+        now = (self.focused(), self.window.is_active())
+        if now != self._focused:
+            self._focused = now
             self.gate.shut()
             self.settle()
 

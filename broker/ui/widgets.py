@@ -40,6 +40,10 @@ def ours(words: str) -> str:
 def label(words: str, *classes: str, **more: object) -> Widget:
     """A text that wraps; ``more`` are properties of Gtk.Label."""
     made = Gtk.Label(label=words, xalign=0, wrap=True, wrap_mode=Pango.WrapMode.WORD_CHAR, **more)
+    # A hyphen that is not there would make another path or fingerprint of it.
+    whole = Pango.AttrList()
+    whole.insert(Pango.attr_insert_hyphens_new(False))
+    made.set_attributes(whole)
     for name in classes:
         made.add_css_class(name)
     return made

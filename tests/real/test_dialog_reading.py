@@ -58,6 +58,18 @@ def test_everything_that_can_be_pressed_has_a_name_and_what_it_is_about(desk: as
     asked.ends(begun, 126)
 
 
+@pytest.mark.parametrize(("locale", "deny"), [("de_DE.UTF-8", "Alles ablehnen"), ("he_IL.UTF-8", "לסרב להכול")])
+def test_it_speaks_the_users_language(desk: asked.Asked, locale: str, deny: str) -> None:
+    begun = desk.begin("true", environ={"LANG": locale})
+    desk.helper()
+    desk.screen.settled(asked.SEEN)
+    desk.screen.keep_screenshot(f"dialog-{locale[:2]}")
+    said = names(desk)
+    assert deny in said and "It can read" not in said and '"To work."' in said
+    desk.press("Escape")
+    asked.ends(begun, 126)
+
+
 def test_a_critical_question_is_allowed_by_the_word_and_by_nothing_else(desk: asked.Asked) -> None:
     begun = desk.open("ls -d ~/.ssh")
     desk.press("Tab", "space")
