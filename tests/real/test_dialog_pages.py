@@ -10,6 +10,8 @@ from broker.history import What
 from tests import control
 from tests.real import asked, bus_service, desktop, peers, starting
 from tests.real.starting import LOOK, got
+from tests.real.test_accessibility import LAUNCHER
+from tests.real.test_dialog_reading import names
 
 pytestmark = pytest.mark.real
 
@@ -134,9 +136,12 @@ def test_on_x11_it_works_and_says_what_that_means() -> None:
         screen.start_xvfb()
         del where.environ["INTENT_UI"]
         where.environ["DISPLAY"] = screen.environ["DISPLAY"]
-        begun = asked.Asked(where, screen, closing).begin(LOOK)
+        closing.enter_context(peers.child([LAUNCHER], where.environ))
+        made = asked.Asked(where, screen, closing)
+        begun = made.begin(LOOK)
         search = ("/usr/bin/xdotool", "search", "--onlyvisible", "--name", "asks what")
         found = peers.eventually(lambda: screen.run(*search).stdout.split(), "the window")
+        assert peers.eventually(lambda: "This is an X11 session: any program on it can press keys" in names(made), "it")
 
         def answered() -> bool:
             """Give it the focus, which it gets from nobody without a window manager, and press a key."""
