@@ -51,7 +51,7 @@ def _within(
         scope.ops(seen.host, "")
     except errors.IntentError as error:
         return text.said("{typed} cannot be given: {why}.", why=error.message, **names)
-    return tuple(prompts.narrowing(each, seen.host, delta.vetted.trust) for each in (scope, *scope.narrower()))
+    return tuple(prompts.narrowing(each, seen.host, delta.vetted) for each in (scope, *scope.narrower()))
 
 
 def _named(app: apps.App, whole: path.Path, typed: str) -> str | None:

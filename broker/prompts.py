@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from intents import decide, facts, model, risk, text
+from intents import decide, facts, model, risk, text, usual
 
 HOURS = 8
 _SETTLED = {
@@ -29,6 +29,7 @@ class Narrowing:
     risk: model.Risk
     notes: tuple[str, ...] = ()
     traits: tuple[Trait, ...] = ()
+    unusual: str = ""
 
 
 # What a place that the user names comes to, given instead of the intent with that id: narrowings, widest first, or our
@@ -45,7 +46,8 @@ class Question:
     that could be granted alone, and is empty when there is only one. reason and if_denied are the app's claims, raw.
     changed: "" in a first handshake, else "new", "wider", "unused" or "moved"; moves: what leads elsewhere. open: what
     is left to decide; narrower: what can be given instead of it, each covered by one of them, widest first; of several
-    that are open, each as well. traits: what it brings to ``together``.
+    that are open, each as well. traits: what it brings to ``together``. unusual: our remark where
+    few programs of the app's category ask for that.
     """
 
     intent_id: str
@@ -63,6 +65,7 @@ class Question:
     open: tuple[model.Scope, ...] = ()
     narrower: tuple[Narrowing, ...] = ()
     traits: tuple[Trait, ...] = ()
+    unusual: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,8 @@ class Request:
     name and version are the app's claims, raw. update: some of it was decided before. granted_before and withdrawn
     are titles. together: what combinations of intents make possible, one sentence each; held: what is granted already
     brings to them. lifespans: those on offer. files: what it may do with files named at its start (``model.App``).
-    elsewhere: looks at a place that the user names; None where nobody can. settled: by the administrator's policy.
+    category: what it says it is, in our words for many of them. elsewhere: looks at a place that the user names; None
+    where nobody can. settled: by the administrator's policy.
     """
 
     app_id: str
@@ -102,6 +106,7 @@ class Request:
     lifespans: tuple[model.Lifespan, ...]
     files: str = ""
     held: tuple[Trait, ...] = ()
+    category: str = ""
     elsewhere: Elsewhere | None = field(default=None, compare=False, repr=False)
     settled: tuple[Settled, ...] = ()
 
@@ -139,7 +144,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
     update = bool(delta.withdrawn) or any(
         change.decided_by or change.moved or change.lapsed for change in delta.changes
     )
-    questions = [_question(change, host, trust, update) for change in delta.questions]
+    questions = [_question(change, host, delta.vetted, update) for change in delta.questions]
     questions.sort(key=lambda question: -question.risk)
     answered = [change for change in delta.changes if change.granted and not change.open and change.decided_by]
     gone = [decision.granted or decision.asked for decision in delta.withdrawn]
@@ -157,6 +162,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         withdrawn=_titles(gone, host),
         together=tuple(risk.combined((trait for each in questions for trait in each.traits), held).values()),
         held=held,
+        category=usual.CATEGORIES[app.category].many if app.category else "",
         lifespans=decide.lifespans(trust, session_available=session_available),
         files=app.files,
         settled=tuple(dict.fromkeys(each for change in delta.changes for each in _settled(change, host))),
@@ -176,6 +182,7 @@ def narrowed(question: Question, given: Sequence[Narrowing] | None) -> Question:
         notes=tuple(dict.fromkeys(note for each in given for note in each.notes)),
         parts=(),
         traits=tuple(trait for each in given for trait in each.traits),
+        unusual=next((each.unusual for each in given if each.unusual), ""),
     )
 
 
@@ -278,7 +285,8 @@ def _fits(request: Request, question: Question, given: Answer, weigh: Weigh | No
     return given.scopes is None or all(any(part.covers(scope) for part in question.open) for scope in given.scopes)
 
 
-def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, update: bool) -> Question:
+def _question(change: model.Change, host: facts.HostFacts, vetted: model.Vetted, update: bool) -> Question:
+    trust = vetted.trust
     intent, scope = change.intent, change.intent.scope
     parts = [part for part in scope.parts() if any(opened.covers(part) for opened in change.open)]
     whole = len(parts) == len(scope.parts())
@@ -300,27 +308,29 @@ def _question(change: model.Change, host: facts.HostFacts, trust: model.Trust, u
         changed=_changed(change, update),
         moves=text.joined(map(moved, change.moved), "; "),
         open=change.open,
-        narrower=_narrower(change, host, trust),
+        narrower=_narrower(change, host, vetted),
         traits=_traits(change.open, host),
+        unusual=next(filter(None, (usual.remark(vetted.manifest.app.category, part) for part in change.open)), ""),
     )
 
 
-def _narrower(change: model.Change, host: facts.HostFacts, trust: model.Trust) -> tuple[Narrowing, ...]:
+def _narrower(change: model.Change, host: facts.HostFacts, vetted: model.Vetted) -> tuple[Narrowing, ...]:
     several = len(change.open) > 1
     found = [scope for part in change.open for scope in (*((part,) if several else ()), *part.narrower())]
-    return tuple(narrowing(scope, host, trust) for scope in dict.fromkeys(found))
+    return tuple(narrowing(scope, host, vetted) for scope in dict.fromkeys(found))
 
 
-def narrowing(scope: model.Scope, host: facts.HostFacts, trust: model.Trust) -> Narrowing:
+def narrowing(scope: model.Scope, host: facts.HostFacts, vetted: model.Vetted) -> Narrowing:
     """``scope`` as something that can be given instead of what covers it."""
     phrase = scope.phrase(host)
     return Narrowing(
         scopes=(scope,),
         title=phrase.title,
         allows=phrase.allows,
-        risk=risk.of((scope,), host, trust),
+        risk=risk.of((scope,), host, vetted.trust),
         notes=phrase.notes,
         traits=_traits((scope,), host),
+        unusual=usual.remark(vetted.manifest.app.category, scope),
     )
 
 

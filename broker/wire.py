@@ -25,6 +25,7 @@ def request_data(request: prompts.Request) -> dict[str, object]:
         "together": list(request.together),
         "lifespans": [span.value for span in request.lifespans],
         "files": request.files,
+        "category": request.category,
         "held": [list(trait) for trait in request.held],
         "settled": [
             {"title": each.title, "effect": each.effect.value, "locked": each.locked, "reason": each.reason}
@@ -74,6 +75,7 @@ def read_request(data: object) -> prompts.Request:
                     files=_text(rest, "files"),
                     held=_traits(rest, "held"),
                     settled=tuple(map(_read_settled, settled)),
+                    category=_text(rest, "category"),
                 )
     except (KeyError, TypeError, errors.ManifestError) as error:
         raise ValueError("not a request") from error
@@ -141,10 +143,12 @@ def _question_data(question: prompts.Question) -> dict[str, object]:
                 "risk": each.risk.word,
                 "notes": list(each.notes),
                 "traits": [list(trait) for trait in each.traits],
+                "unusual": each.unusual,
             }
             for each in question.narrower
         ],
         "traits": [list(trait) for trait in question.traits],
+        "unusual": question.unusual,
     }
 
 
@@ -167,6 +171,7 @@ def _read_question(data: Mapping[Any, object]) -> prompts.Question:
                 open=tuple(map(kinds.from_data, opened)),
                 narrower=tuple(map(_read_narrowing, narrower)),
                 traits=_traits(rest, "traits"),
+                unusual=_text(rest, "unusual"),
             )
     raise ValueError("not a question")
 
@@ -181,6 +186,7 @@ def _read_narrowing(data: Mapping[Any, object]) -> prompts.Narrowing:
                 risk=_risk(rest),
                 notes=_texts(rest, "notes"),
                 traits=_traits(rest, "traits"),
+                unusual=_text(rest, "unusual"),
             )
     raise ValueError("not a narrower scope")
 

@@ -6,7 +6,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from intents import catalogue, model, paths, text
+from intents import catalogue, model, paths, text, usual
 from intents.kinds import dbus, display, dns, network, path
 
 # code -> (why it matters, what to write instead)
@@ -70,6 +70,10 @@ RULES = {
     "two-readings": (
         "Whoever reviews or edits the manifest with another TOML reader sees something else than intents does.",
         "Write it in the plain form that `intent-author new` prints.",
+    ),
+    "unusual-for-category": (
+        "Users are told that few programs of this category ask for it, and refuse what they do not expect.",
+        "Say in the reason what the app does with it, or do without; or name the category that fits.",
     ),
     "wide-place": (
         "It holds far more than one app's files.",
@@ -173,6 +177,8 @@ def _words(intent: model.Intent) -> Iterator[tuple[str, str]]:
 def _scope(intent: model.Intent, manifest: model.Manifest) -> Iterator[tuple[str, str]]:
     scope = intent.scope
     others = [type(other.scope) for other in manifest.intents]
+    if usual.remark(manifest.app.category, scope):
+        yield "unusual-for-category", f"`{intent.id}` is unusual for category `{manifest.app.category}`"
     risky = isinstance(scope, network.Network)
     if isinstance(scope, network.Network) and dns.Dns not in others:
         yield "network-without-dns", f"`{intent.id}` asks for the network, and no intent for server names"

@@ -112,6 +112,7 @@ class App:
     extras: tuple[str, ...] = ()  # names of libraries and paths of files that are shown with the closure
     proc: bool = True
     files: str = ""  # what it may do with files named on its command line: "read", "write", nothing (SPEC §9.7)
+    category: str = ""  # one of ``usual.CATEGORIES``, or nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

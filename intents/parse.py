@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from itertools import combinations
 from typing import TypeVar
 
-from intents import base, catalogue, errors, kinds, locate, model, paths, text
+from intents import base, catalogue, errors, kinds, locate, model, paths, text, usual
 from intents.kinds import settings
 
 MAX_BYTES = 1 << 16
@@ -33,7 +33,8 @@ INTERFACES = ("terminal", "window")
 FILES = ("read", "write")
 
 BASE_KEYS = ("base", "libraries", "extras", "proc")
-APP_KEYS = ("id", "name", "version", "serial", "command", "interface", "aliases", "packages", "files", *BASE_KEYS)
+NAME_KEYS = ("id", "name", "version", "serial", "aliases", "category")
+APP_KEYS = (*NAME_KEYS, "command", "interface", "packages", "files", *BASE_KEYS)
 INTENT_KEYS = ("kind", "optional", "reason", "if_denied")
 
 # Names of the desktop's own parts: an app under one of them would be taken for it, by people and by bus policies.
@@ -144,6 +145,7 @@ class _Reader:
             extras=self._extras(self._get(table, where, "extras", list, []), strict=strict),
             proc=self._proc(self._get(table, where, "proc", bool, True), shown),
             files=self._choice("files", self._get(table, where, "files", str), FILES) if "files" in table else "",
+            category=self._category(self._get(table, where, "category", str, "")) if "category" in table else "",
         )
 
     def _app_id(self, value: str) -> str:
@@ -170,6 +172,9 @@ class _Reader:
             only = f' with any base but `"{base.STRICT}"`' if key == "libraries" and len(values) == 1 else ""
             raise self._error("bad-value", f"`{key}` must be {_listed(values, 'or')}{only}", ("app", key))
         return value
+
+    def _category(self, value: str) -> str:
+        return self._choice("category", value, tuple(usual.CATEGORIES))
 
     def _extras(self, value: list[object], *, strict: bool) -> tuple[str, ...]:
         where = ("app", "extras")

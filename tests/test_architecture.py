@@ -29,7 +29,7 @@ LAYERS = {
         ),
         "kinds.settings",  # what is given in place is what a path gives
         "kinds",
-        "appearance",
+        "appearance usual",
         "sign seccomp base named identity",
         "trust parse risk",
         "rules",

@@ -55,6 +55,11 @@ CASES = [
     ("required-risk", APP + place("home/a", "write", False), APP + place("home/a", "read", False)),
     ("required-risk", APP + place("xdg-documents", "read", False), APP + place("xdg-documents", "read")),
     ("required-risk", APP + bus('talk = ["org.example.B"]', False), APP + bus('talk = ["org.example.B"]')),
+    (
+        "unusual-for-category",
+        APP + 'category = "calculator"\n' + NET,
+        APP + 'category = "player"\n' + NET,
+    ),
     ("x11-host", APP + intent("x", 'kind = "display"\nprotocol = "x11-host"\n'), APP),
     ("wide-place", APP + place("home"), APP + place("home/a")),
     ("wide-place", APP + place("home/.local/share"), APP + place("home/.local/share/a")),

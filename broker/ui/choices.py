@@ -49,6 +49,7 @@ class Row:
             risk=question.risk,
             notes=question.notes,
             traits=question.traits,
+            unusual=question.unusual,
         )
         return (*reversed(self.elsewhere), *reversed(question.narrower), whole)
 

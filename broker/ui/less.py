@@ -21,7 +21,7 @@ def options(
     for number, option in enumerate(offered, 1):
         words = weight(question, option, whole=number == len(offered))
         lines += _choice(page, words, _mark(number, cursor, taken[number - 1]), number)
-        for sentence in (option.allows, *option.notes):
+        for sentence in filter(None, (option.allows, *option.notes, option.unusual)):
             lines += _ours(page, sentence, " " * 9, row=number)
     return tuple(lines)
 
@@ -34,7 +34,7 @@ def listed(
     for number, option in enumerate(offered, 1):
         weighs = weight(question, option, whole=number == len(offered))
         words = text.said("{number}: {weight}. {allows}", number=number, weight=weighs, allows=option.allows)
-        for sentence in (words, *option.notes):
+        for sentence in filter(None, (words, *option.notes, option.unusual)):
             lines += _ours(page, sentence, "", "   ")
     return tuple(lines)
 

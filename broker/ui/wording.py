@@ -129,6 +129,8 @@ def head(request: prompts.Request, page: Page) -> tuple[Line, ...]:
     lines = flow(page, Voice.CHOICE, title(request))
     name, version = quote(request.name, NAME_CELLS), quote(request.version, NAME_CELLS)
     claim = text.said("app says its name is {name}, version {version}", name=name, version=version)
+    if request.category:
+        claim = text.said("{claim}, and lists itself under {programs}", claim=claim, programs=request.category)
     lines += flow(page, Voice.CLAIM, claim, "", "  ")
     if text.mixed(request.name):
         mixed = text.said("Its letters come from different scripts: it may imitate another name.")
@@ -160,6 +162,8 @@ def body(question: prompts.Question, page: Page, *, indent: str = "", row: int =
     lines = flow(page, Voice.OURS, question.allows, indent, row=row)
     for note in question.notes:
         lines += flow(page, Voice.OURS, note, indent, row=row)
+    if question.unusual:
+        lines += flow(page, Voice.WARNING, question.unusual, indent, row=row)
     if change := _change(question):
         lines += flow(page, Voice.WARNING, change, indent, row=row)
     if question.reason:
