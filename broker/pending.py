@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from broker import answers, history, journal, known, prompts, protocol, runs, views, wire
 from broker import app as apps
-from broker.ui import wording
+from broker.ui import ended, wording
 from intents import errors, model, paths
 
 SHORTEST = 32  # digits of the hash that an answer on the command line has to name
@@ -201,7 +201,7 @@ def reply(
     app_id, vetted = one.asked.app.manifest.app.id, one.asked.delta.vetted
     new = vetted.trust is model.Trust.FIRST_USE
     running = [each for each in runs.instances(at.places) if each.app_id == app_id]
-    lines = [line.text for line in wording.summary(one.asked.request, given, _PAGE)] if given else []
+    lines = [line.text for line in ended.summary(one.asked.request, given, _PAGE)] if given else []
     lines += [f"From now on {app_id} belongs to {vetted.fingerprint}."] if new else []
     lines += [f"pid {instance.pid} keeps what it has: it was started before." for instance in running]
     found = {

@@ -25,7 +25,7 @@ def _row(many: str, wants: str, why: str) -> Category:
     return Category(many=many, wants=frozenset(wants.split("|") if wants else ()), why=why)
 
 
-_NET = "network|dns|open-uri"
+_NET = "network|open-uri"
 _WORK = f"path|{FILES_CHANGED}"
 _TALK = f"{_NET}|{MICROPHONE}|camera|camera-portal|screenshare|screenshot|global-shortcuts|path|{FILES_CHANGED}"
 
@@ -77,7 +77,7 @@ CATEGORIES: Mapping[str, Category] = {
 # What is worth remarking on; every other kind is usual anywhere.
 WATCHED = frozenset(
     {
-        "network", "dns", "open-uri", "path", FILES_CHANGED, MICROPHONE, REAL_X11, "camera", "camera-portal",
+        "network", "open-uri", "path", FILES_CHANGED, MICROPHONE, REAL_X11, "camera", "camera-portal",
         "screenshot", "screenshare", "remote-desktop", "input-capture", "global-shortcuts", "location", "secrets",
         "ssh-agent", "gpg-agent", "smartcard", "usb", "device", "input", "printing", "processes", "system-info",
         "debugging", "nested-sandbox", "shared-memory", "socket-family", "multiarch", "background", "email", "trash",

@@ -65,7 +65,7 @@ LAYERS = {
         "answers lapse",
         "ui.language",
         "ui.wording ui.keys ui.tty ui.gate ui.raw",
-        "ui.choices ui.less",
+        "ui.choices ui.less ui.ended",
         "ui.sheet",
         "ui.widgets ui.browse",
         "ui.frame ui.browse_words",

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from broker import prompts
-from broker.ui import less, scripted, sheet, wording
+from broker.ui import ended, less, scripted, sheet, wording
 from intents import model
 from tests import handshake
 
@@ -61,7 +61,7 @@ def whole(request: prompts.Request, page: wording.Page) -> tuple[wording.Line, .
             lines += less.listed(row.question, row.options, page) + less.asked(row.question, page, elsewhere=True)
             lines += wording.body(prompts.narrowed(row.question, row.options[:1]), page)
     for said in (answers, None):
-        lines += wording.summary(request, said, page)
+        lines += ended.summary(request, said, page)
     return lines + wording.keys(page) + wording.offer(("no", "once", "later"), page)
 
 
@@ -152,14 +152,14 @@ def test_the_summary_is_one_to_three_lines(name: str) -> None:
     mixed = [prompts.answer(row.question, list(model.Effect)[number % 2], row.deny) for number, row in enumerate(rows)]
     for page in PAGES.values():
         for answers in (mixed, None):
-            assert len(wording.summary(request, answers, page)) in (1, 2, 3)
+            assert len(ended.summary(request, answers, page)) in (1, 2, 3)
 
 
 def test_the_summary_says_what_was_given() -> None:
     state = sheet.start(handshake.less())
     for key in ("n", "e", *"~/Sheets\r", " ", "\r", "s"):
         state = sheet.press(state, key, sheet.Seen(row=True, all=True), str)
-    lines = text(wording.summary(state.request, state.answers, dataclasses.replace(WIDE, margin=""), state.given))
+    lines = text(ended.summary(state.request, state.answers, dataclasses.replace(WIDE, margin=""), state.given))
     assert lines.splitlines() == [
         "allowed: ~/Sheets (always; Less than asked: It can read everything in ~/Sheets)",
         "denied: microphone (always), whole network (always)",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from broker import prompts
-from broker.ui import choices, keys, language, less, sheet, tty, wording
+from broker.ui import choices, ended, keys, language, less, sheet, tty, wording
 from intents import model, text
 
 _NARROWEST = 20
@@ -70,19 +70,19 @@ class Plain:
         page = wording.Page(width=width, margin="", ascii=not self._unicode, spoken=self._spoken)
         _tell(terminal, (*wording.head(request, page), *wording.together(request, page)))
         if not request.questions and not self._started(terminal, page):
-            _tell(terminal, wording.summary(request, None, page))
+            _tell(terminal, ended.summary(request, None, page))
             return None
         answered: list[choices.Row] = []
         for index in range(len(request.questions)):
             row = self._question(request, index, terminal, page)
             if row is None:
-                _tell(terminal, wording.summary(request, None, page))
+                _tell(terminal, ended.summary(request, None, page))
                 return None
             answered.append(row)
         answers = tuple(map(choices.answer, answered))
         given = {row.question.intent_id: row.given for row in answered}
         notes = wording.together(request, page, given) if any(given.values()) else ()
-        _tell(terminal, (*notes, *wording.summary(request, answers, page, given)))
+        _tell(terminal, (*notes, *ended.summary(request, answers, page, given)))
         return answers
 
     def _started(self, terminal: int, page: wording.Page) -> bool:

@@ -18,7 +18,7 @@ from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from broker import prompts
-from broker.ui import keys, language, less, raw, sheet, tty, wording
+from broker.ui import ended, keys, language, less, raw, sheet, tty, wording
 from intents import text
 
 _STYLES = {
@@ -56,13 +56,13 @@ class Terminal:
         with open(terminal, "w", encoding="utf-8", closefd=False) as stream:
             spoken = language.choose(self._environ) if unicode else language.ENGLISH
             screen = _Screen(request, stream, unicode, spoken, self._pick, self._settle)
-            ended = asyncio.run(screen.run(self._environ.get("TERM", "")))
+            last = asyncio.run(screen.run(self._environ.get("TERM", "")))
         columns, _ = tty.size(terminal)
         width = min(columns - 1, wording.WIDEST)
         page = wording.Page(width=width, margin="", ascii=not unicode, spoken=spoken)
-        said = wording.summary(request, ended.answers, page, ended.given)
+        said = ended.summary(request, last.answers, page, last.given)
         tty.write(terminal, "".join(f"{line.text}\n" for line in said))
-        return ended.answers
+        return last.answers
 
 
 class _Screen:

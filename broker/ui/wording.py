@@ -20,7 +20,7 @@ CLAIM_CELLS = 240  # twice what a manifest may say: only words that skipped the 
 NAME_CELLS = 80
 _MARKS_PER_LETTER = 2
 _NARROWEST = 2 + _MARKS_PER_LETTER  # a wide letter and its marks, so that every line takes something
-_SPANS = {
+SPANS = {
     model.Lifespan.ONCE: text.said("this once"),
     model.Lifespan.SESSION: text.said("this session"),
     model.Lifespan.UNTIL: text.said("for {hours} hours", hours=prompts.HOURS),
@@ -226,51 +226,6 @@ def critical(question: prompts.Question, word: str, page: Page) -> tuple[Line, .
     return tuple(lines)
 
 
-def summary(
-    request: prompts.Request,
-    answers: Sequence[prompts.Answer] | None,
-    page: Page,
-    given: Mapping[str, Sequence[prompts.Narrowing] | None] | None = None,
-) -> tuple[Line, ...]:
-    """What stays in the scrollback: one to three lines. given: what was given instead of the whole, by intent id."""
-    if answers is None:
-        words = text.said("{app}: nothing was decided, nothing is stored.", app=request.app_id)
-        return tuple(flow(page, Voice.OURS, words)[:3])
-    lines = []
-    effects = {answer.effect for answer in answers}
-    for effect in sorted(effects):
-        chosen = [answer for answer in answers if answer.effect is effect]
-        asked = {question.intent_id: question for question in request.questions}
-        told = [_told(asked[answer.intent_id], answer, (given or {}).get(answer.intent_id)) for answer in chosen]
-        names = {
-            "what": text.joined(told, ", "),
-            "some": text.said("{count} of {all}", count=len(told), all=len(request.questions)),
-        }
-        less = sum(answer.scopes is not None for answer in chosen)
-        if less:
-            names["some"] = text.said("{some}, less than asked: {less}", some=names["some"], less=less)
-        allowed, denied = text.template("allowed: {what}"), text.template("denied: {what}")
-        said = allowed if effect is model.Effect.ALLOW else denied
-        full = flow(page, Voice.OURS, text.said(said, what=names["what"]))
-        short = flow(page, Voice.OURS, text.said(said, what=names["some"]))
-        lines += full if len(full) <= 3 - len(effects) else short[:1]
-    change = flow(page, Voice.OURS, text.said("change it: {command}", command=f"intent-ctl show {request.app_id}"))
-    whose = flow(page, Voice.OURS, text.said("change it: {command}", command="intent-ctl show APP"))
-    return (*lines, *(change if len(change) == 1 else whose))
-
-
-def _told(
-    question: prompts.Question, answer: prompts.Answer, given: Sequence[prompts.Narrowing] | None
-) -> text.Said:
-    """One answer as the summary says it: what is less than was asked for with our sentence of it."""
-    span = _SPANS[answer.span]
-    if answer.scopes is None:
-        return text.said("{title} ({span})", title=question.title, span=span)
-    known = given or [each for each in question.narrower if each.scopes[0] in answer.scopes]
-    stands = prompts.narrowed(question, known)
-    return text.said("{title} ({span}; {less})", title=stands.title, span=span, less=stands.allows.rstrip("."))
-
-
 def keys(page: Page) -> tuple[Line, ...]:
     """What the keys of the sheet do."""
     answers = text.said("d deny all   l decide later   s START with what is ticked")
@@ -344,8 +299,8 @@ def _heading(question: prompts.Question, choice: Choice, current: bool, page: Pa
 def verdict(choice: Choice) -> text.Said:
     """The answer that a choice would be, in two words."""
     if choice.effect is model.Effect.ALLOW:
-        return text.said("ALLOW {span}", span=_SPANS[choice.span])
-    return text.said("deny {span}", span=_SPANS[choice.span])
+        return text.said("ALLOW {span}", span=SPANS[choice.span])
+    return text.said("deny {span}", span=SPANS[choice.span])
 
 
 def risk_words(risk: model.Risk) -> text.Said:
