@@ -36,8 +36,8 @@ def summary(
         short = wording.flow(page, wording.Voice.OURS, text.said(said, what=names["some"]))
         lines += full if len(full) <= 3 - len(effects) else short[:1]
     ways = (f"intent-ctl show {request.app_id}", "intent-ctl show APP")
-    told = (text.said("change it: {command}", command=command) for command in ways)
-    change, whose = (wording.flow(page, wording.Voice.OURS, words) for words in told)
+    lasting = (text.said("change it: {command}", command=command) for command in ways)
+    change, whose = (wording.flow(page, wording.Voice.OURS, words) for words in lasting)
     return (*lines, *(change if len(change) == 1 else whose))
 
 
