@@ -180,10 +180,10 @@ class Server:
         return max(0.0, self._looked + _LOOK - time.monotonic()) if self._wanted else None
 
     def _guarded(self, client: _Client, work: Callable[[], None]) -> None:
-        """Whatever goes wrong with a client ends that client alone."""
+        """Whatever goes wrong with a client, a defect of ours included, ends that client alone."""
         try:
             work()
-        except OSError:
+        except Exception:
             self._drop(client)
 
     def _accept(self) -> None:
@@ -252,7 +252,10 @@ class Server:
         return {}
 
     def _effective(self, values: protocol.Values) -> protocol.Values:
-        return views.show(self._here(), protocol.read_text(values, "app")).data
+        name = protocol.read_text(values, "app")
+        if "/" in name or name.endswith(".toml"):  # no file is read for a client, least of all one that never ends
+            raise errors.DecisionError("unknown-app", f"`{paths.printable(name)}` is neither an app id nor an alias")
+        return views.show(self._here(), name).data
 
     def _subscribe(self, client: _Client) -> protocol.Values:
         client.subscribed = True

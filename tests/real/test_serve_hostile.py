@@ -141,3 +141,46 @@ def test_a_good_client_waits_for_its_turn_alone(asked: world.World) -> None:
             broker.call("hello")
         held.close()
         assert time.monotonic() - begun < serving.PATIENCE
+
+
+ODD = (
+    *("", "\0", "a\0b", "\udc80", "..", "/", "//", "a/b", "x" * 10_000, "/etc/passwd", "FIFO", "FIFO.toml", "~", "*"),
+    *("org.example.App\n", "org.example.App/\0", "org.example.App/" + "0" * 16, "-", "--all", "%s", "é" * 300),
+)
+
+
+UNKNOWN = ("unknown-app", "question-gone", "question-changed", "bad-message")
+
+
+def test_odd_names_are_unknown_and_nothing_worse(asked: world.World) -> None:
+    os.mkfifo(asked.base / "fifo.toml")
+    names = [name.replace("FIFO.toml", str(asked.base / "fifo.toml")) for name in ODD]
+    with serving.served(asked), serving.connected(asked) as broker:
+        (one,) = serving.questions(broker)
+        for name in names:
+            for method, values in (
+                ("effective", {"app": name}),
+                ("list", {"question": name}),
+                ("answer", {"question": name, "shown": one["shown"], "answers": None}),
+                ("answer", {"question": one["question"], "shown": name, "answers": []}),
+            ):
+                with pytest.raises(errors.IntentError):
+                    broker.call(method, **values)
+        assert serving.questions(broker) == [one]
+    assert starting.pending(asked) == 0
+
+
+DEFECT = """
+from broker import views
+def show(*_):
+    raise ZeroDivisionError
+views.show = show
+"""
+
+
+def test_a_defect_of_ours_ends_one_client_alone(asked: world.World) -> None:
+    with serving.served(asked, removed=DEFECT), serving.connected(asked) as other:
+        with serving.connected(asked) as broker, pytest.raises(errors.MessageError) as caught:
+            broker.call("effective", app=APP)
+        assert caught.value.code == "connection-closed"
+        assert other.call("hello")["version"] == 1
