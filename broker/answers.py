@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from broker import app as apps
 from broker import elsewhere, history, journal, prompts, protocol, record, wire
-from intents import decide, model, risk
+from intents import decide, errors, model, risk
 
 PATIENCE = 3  # times that a question is closed before it rests
 REST = 7 * 86400  # seconds
@@ -62,10 +62,22 @@ def rests_until(book: journal.Journal, delta: model.Delta, now: model.Clock) -> 
     return shown[-1] + REST if resting else 0
 
 
-def stands(asked: Handshake, book: journal.Journal) -> bool:
-    """Whether the question is still open, and the same."""
+def check(asked: Handshake, book: journal.Journal) -> None:
+    """Raise RefusedError ``question-gone`` or ``question-changed`` unless the question is still open, and the same."""
     found = handshake(asked.app, book, asked.now, launching=asked.launching)
-    return found is not None and wire.shown(found.request) == wire.shown(asked.request)
+    if found is None:
+        raise protocol.question_gone(asked.question)
+    if wire.shown(found.request) != wire.shown(asked.request):
+        raise protocol.question_changed(asked.question)
+
+
+def stands(asked: Handshake, book: journal.Journal) -> bool:
+    """Whether the question is still open, and the same; not, where that cannot be told."""
+    try:
+        check(asked, book)
+    except errors.IntentError:
+        return False
+    return True
 
 
 def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) -> tuple[model.Decision, ...]:
@@ -80,9 +92,7 @@ def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) ->
     once: list[model.Decision] = []
 
     def entries(book: journal.Journal) -> list[history.Entry]:
-        if not stands(asked, book):
-            found = handshake(asked.app, book, asked.now, launching=asked.launching)
-            raise protocol.question_changed(asked.question) if found else protocol.question_gone(asked.question)
+        check(asked, book)
         made, passing = _decisions(dataclasses.replace(asked, app=seen), answers, source)
         once.extend(passing)
         app_id, vetted = asked.app.manifest.app.id, asked.delta.vetted

@@ -5,13 +5,17 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from broker import answers, copies, history, journal, lapse, launch, plans, programs, prompts, protocol, runs, state
+from broker import answers, copies, history, journal, lapse, launch, plans, programs, prompts, runs, state
 from broker import app as apps
 from broker import policy as policies
 from broker.ui import tty
 from intents import bwrap, compiler, decide, errors, facts, model, plan, risk, rules
 
 Say = Callable[[str], None]
+_MOOT = {
+    "question-gone": "its question was answered elsewhere meanwhile",
+    "question-changed": "what it asks changed while it was asked",
+}
 
 
 def start(
@@ -67,14 +71,17 @@ def _ask(
         asked = answers.handshake(app, book, now, launching=True)
         if asked is None:  # whoever held the lock before got the answer
             return ()
-        with tty.closing_when(lambda: _moot(asked, book)):
+        with tty.closing_when(lambda: not answers.stands(asked, book)):
             given = prompter.ask(asked.request)
-        if given is not None:
-            return answers.keep(asked, given, source="prompt")
-        if not answers.stands(asked, book):
-            raise protocol.question_gone(asked.question)
-        answers.unanswered(asked)
         name = app.manifest.app.name
+        try:
+            if given is not None:
+                return answers.keep(asked, given, source="prompt")
+            answers.check(asked, book)
+        except errors.RefusedError as error:
+            message = f"{name} was not started: {_MOOT.get(error.code, error.message)}"
+            raise errors.RefusedError(error.code, message, hint="Start it again.") from error
+        answers.unanswered(asked)
         raise errors.RefusedError("handshake-abandoned", f"{name} was not started: its questions have no answer")
 
 
@@ -90,14 +97,6 @@ def _turn(app: apps.App, say: Say) -> Iterator[None]:
             say(f"waiting: another start of {app.manifest.app.name} is being answered")
             held.enter_context(state.lock(app.lock("ask")))
         yield
-
-
-def _moot(asked: answers.Handshake, book: journal.Journal) -> bool:
-    """Whether somebody else answered, or nobody can any more: which of the two is found out after the question."""
-    try:
-        return not answers.stands(asked, book)
-    except errors.IntentError:
-        return True
 
 
 def _asks(app: apps.App, now: model.Clock, *, insist: bool) -> bool:

@@ -176,14 +176,14 @@ def test_without_looking_again_both_would_count(home: world.World, monkeypatch: 
         answers.keep(asked, given, source="command")
         with pytest.raises(errors.RefusedError, match="nothing is open"):
             answers.keep(asked, given, source="command")
-        monkeypatch.setattr(answers, "stands", lambda *_: True)
+        monkeypatch.setattr(answers, "check", lambda *_: None)
         answers.keep(asked, given, source="command")
     assert len(starting.events(home, What.DECISION)) == 4
 
 
 LATE = """
-from broker import session
-session._moot = lambda *_: False
+from broker.ui import tty
+tty._LOOK = 1e6
 """
 
 
@@ -193,7 +193,7 @@ def test_prompt_answered_after_it_became_moot(home: world.World) -> None:
         begun.settle()
         control.done(home, "answer", APP, shown(home), "net=deny", "notes=allow")
         said = begun.ends(126)
-    assert "[question-gone]" in said and "STARTED" not in said
+    assert "Example was not started: its question was answered elsewhere meanwhile [question-gone]" in said
     assert len(starting.events(home, What.DECISION)) == 2 and starting.events(home, What.PENDING) == []
     assert starting.got(starting.quietly(home, LOOK)) == {"notes"}
 
