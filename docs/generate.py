@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from broker import ctl, run  # noqa: E402
 from intents import author, errors, flatpak, kinds, seccomp  # noqa: E402
+from tests import replay  # noqa: E402
 from tests.oracle import allowed, cases  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py; edit the code instead. -->\n"
@@ -150,12 +151,55 @@ def _shares(what: str, found: Iterable[flatpak.rows.Outcome]) -> str:
     return f"| {what} | {outcomes.total():,} | {' | '.join(shares)} |"
 
 
+UPDATES = """\
+The permission histories of {apps:,} apps of Flathub ([where they are from](../tests/corpora/README.md)), replayed as
+versions of one app each: every set of permissions is imported as a manifest, what is open is asked and answered, and on
+goes the next. A user of one of these apps, over its whole history of {updates:,} updates in all, would have seen:
+"""
+LAWS = """\
+An intent of more than low risk needs an act of its own to be allowed, and each can be given in part, for a time or not
+at all; what is of low risk is listed in the same handshake. `flatpak` asks one yes or no for all that it lists, and
+again when an update lists something new; no line of it can be answered alone, and a no means not to have that version.
+
+{silent:,} of the {updates:,} updates ask for nothing that was not asked before: they are no question. {fewer:,} of
+those that Flatpak asks about are among them: what is new to it was covered by an earlier answer (less access, or a
+folder below another), needs no intent, or is not asked for by an imported manifest ([comparison](comparison.md)).
+
+`tests/test_replay.py` replays all of it with a user who answers by chance (all, less, some, nothing; for good, for a
+time), and checks at every step: what is asked is exactly what no earlier question covered; what counts is what the
+reference model (`tests/model/decide.py`) says; nothing is granted that was not both asked for and allowed; no version
+is asked about twice. It also plants four defects and sees each found.
+"""
+
+
+def update_page() -> str:
+    """docs/updates.md: how much a user is asked over an app's whole history."""
+    counts = replay.replay(replay.histories(), replay.SEED, checked=False)
+    rows = {
+        "handshakes": [each.sheets for each in counts],
+        "intents in them that need an act of their own": [each.acts for each in counts],
+        "of these, in updates": [each.later for each in counts],
+        "intents of low risk in them": [each.listed for each in counts],
+        "Flatpak: yes-or-no prompts": [each.prompts for each in counts],
+        "Flatpak: permissions that these lump together": [each.lines for each in counts],
+    }
+    total = {name: sum(getattr(each, name) for each in counts) for name in ("updates", "silent", "unlike")}
+    lines = ["# What updates ask", "", NOTE, UPDATES.format(apps=len(counts), **total)]
+    lines += ["| per app | median | mean | 90th percentile | all apps |", "|---|---:|---:|---:|---:|"]
+    for title, values in rows.items():
+        median, mean, most = replay.spread(values)
+        lines.append(f"| {title} | {median:g} | {mean:.2f} | {most:g} | {sum(values):,} |")
+    lines += ["", LAWS.format(fewer=total["unlike"], **total).rstrip()]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
     "errors.md": error_page,
     "kinds.md": kind_page,
     "system-calls.md": filter_page,
     "cli.md": command_page,
     "comparison.md": comparison_page,
+    "updates.md": update_page,
 }
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def sources(*folders: str) -> str:
     return "\n".join(path.read_text("utf-8", "replace") for path in files if path.suffix != ".pyc")
 
 
-@pytest.mark.parametrize("page", ["errors.md", "kinds.md", "system-calls.md", "cli.md", "comparison.md"])
+@pytest.mark.parametrize("page", ["errors.md", "kinds.md", "system-calls.md", "cli.md", "comparison.md", "updates.md"])
 def test_a_generated_page_is_current(page: str) -> None:
     write = generator()[page]
     assert callable(write)
