@@ -145,9 +145,21 @@ def launched(app_id: str, lineage: str, *, pid: int, at: int) -> Entry:
     return Entry(what=What.LAUNCH, app=app_id, lineage=lineage, body={"pid": pid, "at": at})
 
 
-def exited(app_id: str, lineage: str, *, pid: int, at: int, ended: int | None, status: int | None) -> Entry:
-    """The same instance ended: when, and with which exit status, as bubblewrap reported; None when it did not."""
-    body = {"pid": pid, "at": at, "ended": ended, "status": status}
+def exited(
+    app_id: str,
+    lineage: str,
+    *,
+    pid: int,
+    at: int,
+    ended: int | None,
+    status: int | None,
+    refused: Sequence[str] = (),
+) -> Entry:
+    """The same instance ended: when, and with which exit status, as bubblewrap reported; None when it did not.
+
+    refused: what its companions say that it tried and did not get.
+    """
+    body = {"pid": pid, "at": at, "ended": ended, "status": status, "refused": list(refused)}
     return Entry(what=What.EXIT, app=app_id, lineage=lineage, body=body)
 
 

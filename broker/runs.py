@@ -18,6 +18,7 @@ from intents import errors, model
 
 PATIENCE = 5.0  # seconds that an app has to end by itself
 _POLL = 0.05
+_REFUSED = "refused"  # as companions.refusals writes it
 _LIMIT = 4 << 20  # of a record: a plan has at most one MiB, and JSON writes one byte of a name as up to six
 _NAME = re.compile(r"([1-9][0-9]{0,9})\.json")
 _NAMESPACES = {f"{name}-namespace": name for name in ("cgroup", "ipc", "mnt", "net", "pid", "uts")}
@@ -277,6 +278,12 @@ def _same(path: str, wanted: os.stat_result) -> bool:
         return False
 
 
+def refused(record: Instance) -> tuple[str, ...]:
+    """What companions of ours refused to the instance so far, each once."""
+    data = state.read_private(f"{record.path.removesuffix('.json')}/{_REFUSED}", _LIMIT) or b""
+    return tuple(dict.fromkeys(data.decode("ascii", "replace").split("\n")[:-1]))
+
+
 def _launched(record: Instance) -> history.Entry:
     return history.launched(record.app_id, record.lineage, pid=record.pid, at=record.at)
 
@@ -284,7 +291,13 @@ def _launched(record: Instance) -> history.Entry:
 def _exited(record: Instance) -> history.Entry:
     ended = None if record.status is None else record.changed
     return history.exited(
-        record.app_id, record.lineage, pid=record.pid, at=record.at, ended=ended, status=record.status
+        record.app_id,
+        record.lineage,
+        pid=record.pid,
+        at=record.at,
+        ended=ended,
+        status=record.status,
+        refused=refused(record),
     )
 
 

@@ -273,7 +273,7 @@ def test_help_names_every_key_of_the_json(home: world.World) -> None:
         ["trust", "list"], ["trust", "show", APP], ["trust", "accept", APP, control.fingerprint(OTHER_KEY)], ["doctor"],
         ["trust", "rekey", APP], ["explain", APP], ["why", APP, "HOME"], ["reach", APP], ["forget", APP, "--data"],
         ["choose", APP, "net"], ["choose", APP, "net", "allow"],
-        ["who"], ["who", "path"], ["undo"], ["verify-log"], ["export"], ["import", str(file), "--dry-run"],
+        ["uses"], ["who"], ["who", "path"], ["undo"], ["verify-log"], ["export"], ["import", str(file), "--dry-run"],
     ]  # fmt: skip
     scopes = {"kind", "place", "access", "scope"}
     for words in commands:

@@ -16,6 +16,9 @@ CONNECTIONS = 32  # at a time
 BACKLOG = 1 << 20  # bytes that wait for a reader until no more are taken from the writer
 MAX_PACKET = 1 << 20  # a server takes 16 MiB, for samples; a packet with an icon in it has some KiB
 MAX_SOUND = 1 << 24
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 _NOW = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL  # a client that has gone must not end the sound of the others
 
 HEADER = 20
@@ -110,6 +113,14 @@ def _number(packet: bytes, at: int) -> "int | None":
     return int.from_bytes(packet[at + 1 : at + 5], "big") if whole else None
 
 
+def _named(command: int) -> bytes:
+    """What a client asked for by a command, in a word or two."""
+    for word in STREAMS:
+        if command in STREAMS[word] or command in NUMBERED[word]:
+            return word + (b" of others" if command in NUMBERED[word] else b"")
+    return b"command %d" % command
+
+
 def _without_memory(packet: bytes) -> bytes:
     """AUTH without the offer to share memory."""
     version = _number(packet, 10)
@@ -178,6 +189,7 @@ class Pair:
         self._frames = (Frames(), Frames())
         self._waiting = (bytearray(), bytearray())  # for the client, for the server
         self._judge = Judge(words)
+        self.refused = b""  # the newest command that was
 
     def wants(self) -> "list[tuple[int, int]]":
         """(descriptor, what to wait for), for both ends."""
@@ -211,8 +223,11 @@ class Pair:
     def _pass(self, at: int, is_packet: bool, piece: bytes) -> None:
         back, forth = self._waiting if at == 0 else self._waiting[::-1]
         if is_packet and at == 0:
-            piece, answer = self._judge.asks(piece)
+            asked = piece
+            piece, answer = self._judge.asks(asked)
             back += answer
+            if answer:
+                self.refused = _named(_number(asked, 0) or 0)
         elif is_packet:
             piece = self._judge.answers(piece)
         forth += _packet(piece) if is_packet and piece else piece
@@ -230,15 +245,22 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     listener.bind(made)
     listener.listen(CONNECTIONS)
     os.write(ready, b".")
-    from broker.companions import confine  # ctypes is most of what starting costs, and now nobody waits for it
+    from broker.companions import confine, refusals  # ctypes is most of what starting costs, and now nobody waits
 
+    told = refusals.Refusals(directory)
     inside = confine.confine(server, directory, bytes.fromhex(calls.decode()))
-    serve(listener, inside, frozenset(words), ready)
+    serve(listener, inside, frozenset(words), ready, told.tell)
     return 0
 
 
-def serve(listener: _socket.socket, server: bytes, words: "frozenset[bytes]", ready: int) -> None:
-    """Until nobody reads the ready pipe any more."""
+def serve(
+    listener: _socket.socket,
+    server: bytes,
+    words: "frozenset[bytes]",
+    ready: int,
+    tell: "Callable[[bytes], None] | None" = None,
+) -> None:
+    """Until nobody reads the ready pipe any more. tell: takes what was refused."""
     pairs: dict[int, Pair] = {}
     while True:
         poll = select.poll()
@@ -259,6 +281,9 @@ def serve(listener: _socket.socket, server: bytes, words: "frozenset[bytes]", re
             except (OSError, Refused):
                 pairs = {each: other for each, other in pairs.items() if other is not pair}
                 pair.close()
+            if pair.refused and tell:
+                tell(b"audio " + pair.refused)
+                pair.refused = b""
         if listener.fileno() in found:  # at last: a new one may get the descriptors of one that is over
             _accept(listener, server, words, pairs)
 

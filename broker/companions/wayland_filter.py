@@ -21,6 +21,9 @@ BACKLOG = 128  # as libwayland's
 CHUNK = 1 << 14  # bytes read at once
 TOLD = 200  # bytes of a reason; its names are the client's own
 AGAIN_MS = 50  # until a compositor that takes no connection now is asked again
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 _RIGHTS = _socket.CMSG_SPACE(wire.DESCRIPTORS * 4)
 _READ = _socket.MSG_DONTWAIT | _socket.MSG_CMSG_CLOEXEC
 _WRITE = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -36,15 +39,25 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     listener.bind(made)
     listener.listen(BACKLOG)
     os.write(ready, b".")
-    from broker.companions import confine  # ctypes is most of what starting costs, and now nobody waits for it
+    from broker.companions import confine, refusals  # ctypes is most of what starting costs, and now nobody waits
 
+    told = refusals.Refusals(directory)
     inside = confine.confine(compositor, directory, bytes.fromhex(calls.decode()))
-    serve(listener, ready, inside, frozenset(allowed))
+    serve(listener, ready, inside, frozenset(allowed), told.tell)
     return 0
 
 
-def serve(listener: _socket.socket, ready: int, compositor: bytes, allowed: "frozenset[bytes]") -> None:
-    """Serve the clients of ``listener`` until nobody reads the pipe of which ``ready`` is the writing end."""
+def serve(
+    listener: _socket.socket,
+    ready: int,
+    compositor: bytes,
+    allowed: "frozenset[bytes]",
+    tell: "Callable[[bytes], None] | None" = None,
+) -> None:
+    """Serve the clients of ``listener`` until nobody reads the pipe of which ``ready`` is the writing end.
+
+    tell: takes what was refused.
+    """
     poll = select.poll()
     poll.register(ready, 0)
     connections: dict[int, Connection] = {}
@@ -56,6 +69,9 @@ def serve(listener: _socket.socket, ready: int, compositor: bytes, allowed: "fro
         patience = None
         for number, what in found:
             if number == ready:
+                for connection in set(connections.values()):
+                    connection.close()
+                listener.close()
                 return
             if number == listener.fileno():
                 poll.unregister(listener)
@@ -63,6 +79,8 @@ def serve(listener: _socket.socket, ready: int, compositor: bytes, allowed: "fro
             elif connection := connections.get(number):
                 connection.turn(number, what)
                 connection.watch(poll)
+                if connection.refused and tell:
+                    tell(b"wayland " + connection.refused)
                 if connection.over:
                     for each in connection.close():
                         del connections[each]
@@ -103,20 +121,20 @@ def _accept(
 class Connection:
     """A client, the compositor as it sees it, and a way in each direction."""
 
-    __slots__ = ("_client", "_events", "_refused", "_requests", "_server", "_watched")
+    __slots__ = ("_client", "_events", "_requests", "_server", "_watched", "refused")
 
     def __init__(self, client: _socket.socket, server: _socket.socket, judged: registry.Registry) -> None:
         self._client, self._server = client, server
         self._requests = Way(client, server, judged.requests)
         self._events = Way(server, client, judged.events)
-        self._refused = False
+        self.refused = b""  # why the connection has to end
         self._watched: dict[_socket.socket, int] = {}
 
     @property
     def over(self) -> bool:
         """Whether nothing more can pass that anybody would read."""
         ended = self._requests.ended or self._events.ended
-        return self._refused or ended or (self._requests.deaf and self._events.deaf)
+        return bool(self.refused) or ended or (self._requests.deaf and self._events.deaf)
 
     def turn(self, number: int, what: int) -> None:
         """Move what poll(2) says can be moved at one of the two sockets."""
@@ -129,7 +147,7 @@ class Connection:
             if what & ~select.POLLOUT:
                 coming.read()
         except registry.Refused as error:
-            self._refused = True
+            self.refused = str(error).encode()[:TOLD] or b"refused"
             self._tell(error)
 
     def _tell(self, error: registry.Refused) -> None:

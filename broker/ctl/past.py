@@ -4,7 +4,7 @@ import argparse
 import re
 import time
 
-from broker import commands, history, known, log, undo, verify
+from broker import commands, history, known, log, undo, uses, verify
 from broker.ctl import table
 
 _EVENTS = 50  # that the log shows unless told otherwise
@@ -86,6 +86,14 @@ COMMANDS: tuple[table.Command, ...] = (
             table.flag("--dry-run", "only show what would change"),
             _CONFIRM,
         ),
+    ),
+    (
+        "uses",
+        "say which apps were started with what, and what they tried and did not get",
+        "{apps: [{app, lineage, starts, first, last, intents: [{intent, starts, without, last}], refused: [{what,"
+        " starts, last}]}]}; without counts starts that did not have the intent; refused is what filters of ours told",
+        lambda o: uses.uses(table.here(), o.app),
+        (("app", {"metavar": "APP", "nargs": "?", "help": "of this app alone"}),),
     ),
     (
         "verify-log",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import control
 from tests.conftest import must_work
 from tests.real import peers, world
 
@@ -70,6 +71,17 @@ def test_only_who_may_listen_hears(here: world.World, app: str, listens: bool) -
     assert here.says(RECORD, name=app).strip() == ("100" if listens else "0")
     if app == PLAYER:
         assert here.says(RECORD, name=app, removed=OPEN).strip() == "100"
+
+
+def test_what_was_tried_and_refused_is_remembered(here: world.World) -> None:
+    """Tried by an app that may not, and by one that may; each once, however often it tries."""
+    for app in (PLAYER, RECORDER):
+        here.start(f"{RECORD}; {RECORD}", name=app)
+    told = {app: control.data(here, "uses", app)["apps"] for app in (PLAYER, RECORDER)}
+    refused = {app: [each["what"] for each in rows[0]["refused"]] for app, rows in told.items()}  # type: ignore[index]
+    assert "audio record" in refused[PLAYER] and len(refused[PLAYER]) == len(set(refused[PLAYER]))
+    assert "audio record" not in refused[RECORDER]
+    assert "tried and did not get: audio record" in control.done(here, "uses", PLAYER)
 
 
 def test_the_server_cannot_be_changed(here: world.World) -> None:

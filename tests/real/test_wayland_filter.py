@@ -24,7 +24,7 @@ GET_REGISTRY = wire.message(wire.DISPLAY, wire.GET_REGISTRY, 2)
 SHM = wire.message(2, wire.GLOBAL, 1, b"wl_shm", 1)
 CAPTURE = wire.message(2, wire.GLOBAL, 2, b"zwlr_screencopy_manager_v1", 1)
 OTHER = 9  # an object of no interest to the filter
-IDLE = 5  # descriptors of a filter without a client: the three of every process, the pipe, the socket it listens on
+IDLE = 6  # descriptors of a filter without a client: the three of every process, the pipe, its socket, what it refused
 LIMIT = 8 << 20  # bytes of memory that a filter takes at most: it is a fork of these tests, with all that they have
 
 
@@ -149,6 +149,10 @@ def test_what_is_hidden_cannot_be_bound_and_the_client_is_told(running: Filter) 
     assert (wire.number(said[2], 0), wire.text(said[2], 8)[0]) == (
         2,
         b"invalid global zwlr_screencopy_manager_v1 (2)",
+    )
+    told = pathlib.Path(running.path).with_name("refused")
+    peers.eventually(
+        lambda: told.read_text() == "wayland invalid global zwlr_screencopy_manager_v1 (2)\n", "what was refused"
     )
     other.sendall(GET_REGISTRY)  # nobody else is concerned
     assert received(others, len(GET_REGISTRY)) == GET_REGISTRY
