@@ -140,9 +140,13 @@ def away(app_id: str, lineage: str, since: int) -> Entry:
     return Entry(what=What.AWAY, app=app_id, lineage=lineage, body={"since": since})
 
 
-def launched(app_id: str, lineage: str, *, pid: int, at: int) -> Entry:
-    """An instance was started at ``at`` (seconds since the epoch); ``pid`` and ``at`` together are its name."""
-    return Entry(what=What.LAUNCH, app=app_id, lineage=lineage, body={"pid": pid, "at": at})
+def launched(app_id: str, lineage: str, *, pid: int, at: int, given: Sequence[str]) -> Entry:
+    """An instance was started at ``at`` (seconds since the epoch); ``pid`` and ``at`` together are its name.
+
+    given: the intents that something in its sandbox was there for.
+    """
+    body = {"pid": pid, "at": at, "given": list(given)}
+    return Entry(what=What.LAUNCH, app=app_id, lineage=lineage, body=body)
 
 
 def exited(

@@ -285,7 +285,7 @@ def refused(record: Instance) -> tuple[str, ...]:
 
 
 def _launched(record: Instance) -> history.Entry:
-    return history.launched(record.app_id, record.lineage, pid=record.pid, at=record.at)
+    return history.launched(record.app_id, record.lineage, pid=record.pid, at=record.at, given=record.given)
 
 
 def _exited(record: Instance) -> history.Entry:

@@ -24,8 +24,7 @@ def record(home: world.World, *entries: history.Entry) -> None:
 
 
 def launched(at: int, *given: str) -> history.Entry:
-    plain = history.launched(APP, LINEAGE, pid=at, at=at)
-    return history.Entry(what=plain.what, app=APP, lineage=LINEAGE, body={**plain.body, "given": list(given)})
+    return history.launched(APP, LINEAGE, pid=at, at=at, given=given)
 
 
 def exited(at: int, *refused: str) -> history.Entry:
@@ -79,6 +78,9 @@ def test_a_real_start_is_counted(home: world.World) -> None:
         assert home.start().returncode == 0
     found = row(home, APP)
     assert found["starts"] == 2 and found["refused"] == []
+    intents = found["intents"]
+    assert isinstance(intents, list)
+    assert [(each["intent"], each["starts"], each["without"]) for each in intents] == [("notes", 2, 0)]
     assert control.code(home, "uses", "org.example.Nothing") == "unknown-app"
 
 

@@ -69,8 +69,8 @@ def serve(
         patience = None
         for number, what in found:
             if number == ready:
-                for connection in set(connections.values()):
-                    connection.close()
+                for left in set(connections.values()):
+                    left.close()
                 listener.close()
                 return
             if number == listener.fileno():
