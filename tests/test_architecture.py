@@ -44,8 +44,10 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        "companions.x11_windows companions.x11_authority companions.wayland_wire",
-        "companions.confine companions.refusals",
+        (
+            "companions.x11_windows companions.x11_authority companions.wayland_wire companions.confine "
+            "companions.refusals"
+        ),
         "companions.wayland_registry companions.wayland_context companions.pulse_filter",
         "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions identity probe shell_probe",
