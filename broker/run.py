@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from broker import prompts
+    from broker import prompts, stopped
 
 USAGE = """usage: intent-run [--ask] [--unsigned] [--read | --write] APP [ARGUMENT ...]
 
@@ -149,6 +149,11 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
 
         return choose.choose(os.environ, secrets.choice)
 
+    def halt(stop: "stopped.Stop") -> None:
+        from broker.ui import choose
+
+        choose.halt(os.environ, stop)
+
     return session.start(
         name,
         arguments,
@@ -159,6 +164,7 @@ def _cold(name: str, arguments: "list[bytes]", options: "set[bytes]") -> int:
         unsigned=b"--unsigned" in options,
         files=_wanted(options).decode(),
         insist=b"--ask" in options,
+        halt=halt,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from broker import answers, copies, history, journal, lapse, launch, plans, programs, prompts, runs, state
 from broker import app as apps
 from broker import policy as policies
+from broker import stopped as stops
 from broker.ui import tty
 from intents import bwrap, compiler, decide, errors, facts, model, plan, risk, rules
 
@@ -29,21 +30,26 @@ def start(
     unsigned: bool = False,
     files: str = "",
     insist: bool = False,
+    halt: Callable[[stops.Stop], None] = lambda _: None,
 ) -> int:
     """Launch what ``name`` means; returns only on a terminal, with the app's exit status.
 
     whom: who can be asked, if anybody; called only when there is a question. say: takes one line for standard error.
     files: ``read`` or ``write``, where the user says what the app may do with files named on its command line. insist:
-    the user wants to be asked now, though the question rests. Raises every kind of IntentError, and then nothing was
-    started.
+    the user wants to be asked now, though the question rests. halt: shows trouble with the publisher, before the error.
+    Raises every kind of IntentError, and then nothing was started.
     """
     app = apps.load(name, environ, typed=typed, unsigned=unsigned, files=files)
     programs.check_bwrap(app.host.bwrap)
     state.ensure(app.places)
     now = state.clock(app.places)
-    for line in lapse.notice(app, now):
-        say(line)
-    answered = _ask(app, now, whom, say, insist=insist)
+    try:
+        for line in lapse.notice(app, now):
+            say(line)
+        answered = _ask(app, now, whom, say, insist=insist)
+    except errors.SignatureError as error:
+        halt(stops.stop(app, error))
+        raise
     if policies.load(environ).guards != app.policy.guards:
         raise errors.RefusedError("policy-changed", f"{app.manifest.app.name} was not started: the policy changed")
     # Who leaves `--unsigned`, `--read` or `--write` out must not get what was compiled with it.

@@ -11,8 +11,8 @@ import wcwidth
 from hypothesis import given
 from hypothesis import strategies as some
 
-from broker import prompts
-from broker.ui import ended, less, scripted, sheet, wording
+from broker import prompts, stopped
+from broker.ui import ended, less, scripted, sheet, stop, wording
 from intents import model
 from tests import handshake
 
@@ -203,6 +203,32 @@ def test_a_script_that_does_not_fit_raises(step: dict[str, object], complaint: s
 def test_a_script_that_is_over_raises() -> None:
     with pytest.raises(scripted.Mismatch, match="once more"):
         scripted.Scripted([]).ask(handshake.request())
+
+
+CODES = ("key-changed", "serial-rollback", "serial-equivocation", "signature-missing", "unsigned")
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("where", PAGES)
+def test_trouble_with_a_publisher_is_said_and_not_asked(code: str, where: str) -> None:
+    """What is trusted, what this is, that nothing happened, and commands; no key, no word to type."""
+    signed = code not in ("signature-missing", "unsigned")
+    pin = model.Pin(app_id="org.example.App", lineage="0" * 16, fingerprint="SHA256:old", serial=18, digest="", since=0)
+    trouble = stopped.Stop(
+        code=code, app_id="org.example.App", pin=pin if signed else None, decisions=3 if signed else 0,
+        fingerprint="SHA256:new" if signed else "", serial=17, file=f"/x/{handshake.ESCAPES}.toml",
+    )  # fmt: skip
+    lines = stop.page(trouble, PAGES[where])
+    said = " ".join(line.text.removeprefix(PAGES[where].margin).strip() for line in lines)
+    assert "STOP  org.example.App is not started." in said
+    assert "Nothing was started and nothing was changed." in said
+    assert ("SHA256:old  since 1970-01-01, serial 18" in said) is signed and "serial 17" in said
+    assert ("Your 3 decisions stay" in said) is signed
+    command = "intent-ctl trust rekey org.example.App" if signed else "intent-run --unsigned org.example.App"
+    assert command in said
+    for line in lines:
+        assert wcwidth.wcswidth(line.text) in range(PAGES[where].width + 1)
+    assert not any(word in said.lower() for word in ("[y", "yes", "type the word", "press"))
 
 
 def test_what_it_may_do_with_files_that_are_named_is_said() -> None:

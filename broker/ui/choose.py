@@ -3,10 +3,11 @@
 import os
 from collections.abc import Mapping
 
-from broker import prompts
-from broker.ui import dialog, plain, sheet, tty
+from broker import prompts, stopped
+from broker.ui import dialog, language, plain, sheet, stop, tty, wording
 from intents import errors
 
+_NARROWEST = 20
 _COLUMNS, _ROWS = 40, 10  # the smallest screen that the sheet is readable on
 # What a desktop tells a program that it starts from a menu or an icon.
 _LAUNCHED = ("GIO_LAUNCHED_DESKTOP_FILE", "XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID")
@@ -29,6 +30,22 @@ def choose(environ: Mapping[str, str], pick: sheet.Pick) -> prompts.Prompter | N
     if wish in ("none", "tty", "plain") or dialog.missing(environ):
         return None
     return dialog.Dialog(environ)
+
+
+def halt(environ: Mapping[str, str], trouble: stopped.Stop) -> None:
+    """Show trouble with a publisher on the controlling terminal; where there is none, the error has to do."""
+    terminal = tty.open_ours() if environ.get("INTENT_UI", "") not in ("none", "gtk") else None
+    if terminal is None:
+        return
+    try:
+        columns, _ = tty.size(terminal)
+        width = max(_NARROWEST, min(columns - 1, wording.WIDEST))
+        page = wording.Page(width=width, margin="", ascii=not tty.unicode(environ), spoken=language.choose(environ))
+        tty.write(terminal, "".join(f"{line.text}\n" for line in stop.page(trouble, page)))
+    except OSError:  # hung up: the error goes where it can
+        return
+    finally:
+        os.close(terminal)
 
 
 def tell(environ: Mapping[str, str], error: errors.IntentError) -> None:

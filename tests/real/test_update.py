@@ -25,6 +25,7 @@ from tests.real.world import APP
 pytestmark = pytest.mark.real
 
 UNGUARDED = "from broker import launch\nlaunch.holds = lambda guards: True\n"
+PAGED = ("key-changed", "serial-rollback", "serial-equivocation", "signature-missing", "unsigned")
 READ_NOTES = {**NOTES, "access": "read"}
 
 
@@ -58,6 +59,8 @@ def refused(home: world.World, code: str) -> str:
     with starting.start(home, LOOK) as begun:
         shown = begun.ends(126)
     assert f"[{code}]" in shown and f"[{code}]" in done.stderr.decode() and "LOOKED" not in shown
+    assert ("STOP  " in shown) is (code in PAGED), "trouble with who publishes it has a page of its own"
+    assert "STOP" not in done.stderr.decode(), "and only on a terminal"
     assert starting.events(home, What.DECISION, What.PIN, What.SERIAL, What.REKEY) == before
     return done.stderr.decode()
 
