@@ -10,7 +10,7 @@ from intents import errors
 _NARROWEST = 20
 _COLUMNS, _ROWS = 40, 10  # the smallest screen that the sheet is readable on
 # What a desktop tells a program that it starts from a menu or an icon.
-_LAUNCHED = ("GIO_LAUNCHED_DESKTOP_FILE", "XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID")
+_LAUNCHED = ("GIO_LAUNCHED_DESKTOP_FILE_PID", "XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID")
 
 
 def choose(environ: Mapping[str, str], pick: sheet.Pick) -> prompts.Prompter | None:

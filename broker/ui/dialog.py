@@ -165,6 +165,7 @@ def _in(spoken: language.Language, request: prompts.Request) -> prompts.Request:
         withdrawn=all_of(request.withdrawn),
         together=all_of(request.together),
         held=traits(request.held),
+        settled=tuple(replace(each, title=spoken.say(each.title)) for each in request.settled),
     )
 
 
