@@ -135,6 +135,12 @@ def inside(block: Widget, view: Widget, height: float) -> tuple[bool, ...]:
     return tuple(bool(index) for index, end in enumerate(ends) if -1 <= end <= height + 1)
 
 
+def above(block: Widget, view: Widget) -> bool:
+    """Whether the beginning of ``block`` lies above what is seen of the scrolled ``view``."""
+    known, where = block.compute_bounds(view)
+    return bool(known and where.get_y() < -1)
+
+
 def typed(word: str, pressed: Callable[[str], None]) -> Widget:
     """Where a word is typed by hand (what comes at once is a paste); ``pressed`` gets its letters once it is there."""
     made = Gtk.Entry(input_purpose=Gtk.InputPurpose.ALPHA, input_hints=Gtk.InputHints.NO_SPELLCHECK)

@@ -154,7 +154,7 @@ class _Ask(frame.Frame):
         elif waiting:
             words = text.said("Keys and clicks count in a moment.")
         elif not words and not seen.all and self._view in (sheet.View.LIST, sheet.View.LESS):
-            words = text.said("There is more to read: scroll down.")
+            words = self._more()
         self._notice.set_label(widgets.ours(words))
 
     def _draw(self) -> None:
@@ -214,6 +214,15 @@ class _Ask(frame.Frame):
                 self._read.update((block, end) for end in widgets.inside(block, page, height))
         read = [all((block, end) in self._read for end in (False, True)) for block in blocks]
         return sheet.Seen(row=all(read) if less else bool(self._rows) and read[1 + self._state.cursor], all=all(read))
+
+    def _more(self) -> text.Said:
+        """Where there is something to read."""
+        less = self._options.blocks if self._view is sheet.View.LESS and self._options else None
+        page = self._list if less is None else self._page
+        missed = [block for block in less or self._blocks if not {(block, False), (block, True)} <= self._read]
+        if missed and all(widgets.above(block, page) for block in missed):
+            return text.said("There is more to read: scroll up.")
+        return text.said("There is more to read: scroll down.")
 
     def _unread(self, block: Any) -> None:
         """It says something else now."""
