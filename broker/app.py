@@ -72,6 +72,10 @@ class App:
         found = self.rules(vetted)
         return diff.diff(vetted, stored, now, self.objects, this_launch=this_launch, policy=found)
 
+    def supposed(self, vetted: model.Vetted, decisions: Sequence[model.Decision], now: model.Clock) -> model.Delta:
+        """The declared intents as they would stand if these were the decisions."""
+        return diff.diff(vetted, decisions, now, self.objects, policy=self.rules(vetted))
+
     def rules(self, vetted: model.Vetted) -> rules.Rules | None:
         """The administrator's rules about the app; None where there is no policy at all."""
         return rules.about(self.policy.rules, vetted, self.host) if self.policy.rules else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import commands, history, journal, known, protocol, record, runs, views
-from intents import decide, errors, kinds, model, paths, risk
+from intents import decide, errors, kinds, model, paths, risk, rules
 
 _HOURS = 8  # what `until` is for, where no time is named
 
@@ -45,15 +45,21 @@ class Offer:
 
 
 def offers(at: known.Here, found: known.Known, intent: model.Intent) -> tuple[Offer, ...]:
-    """The answers there are, what gives least first. Raises the trouble there is with the app."""
+    """The answers there are, what gives least first; none about what the administrator has locked.
+
+    Raises the trouble there is with the app.
+    """
     app, delta = found.settled()
-    change = next(each for each in delta.changes if each.intent == intent)
+    change = delta.change(intent.id)
+    if not change.free:
+        return ()
     trust, host = delta.vetted.trust, app.host
     offered = decide.lifespans(trust, session_available=bool(at.now.session))
     spans = tuple(span for span in offered if span is not model.Lifespan.ONCE) or offered
-    parts = intent.scope.parts()
+    parts = change.free
     less = [scope for part in parts for scope in (*((part,) if len(parts) > 1 else ()), *part.narrower())]
-    whole = not change.open and not change.denied and set(change.granted) == set(parts)
+    given = [scope for scope in change.granted if any(part.covers(scope) for part in parts)]
+    whole = not change.open and set(given) == set(parts)
 
     def offer(name: str, scopes: tuple[model.Scope, ...], *, chosen: bool) -> Offer:
         phrases = [scope.phrase(host) for scope in scopes]
@@ -71,11 +77,12 @@ def offers(at: known.Here, found: known.Known, intent: model.Intent) -> tuple[Of
             chosen=chosen,
         )
 
-    made = [offer("deny", (), chosen=bool(change.denied) and not change.granted and not change.open)]
+    made = [offer("deny", (), chosen=not change.open and not given)]
     for number, scope in enumerate(reversed(less), 1):
-        chosen = not whole and not change.open and change.granted == (scope,)
+        chosen = not whole and not change.open and given == [scope]
         made.append(offer(f"less-{number}", (scope,), chosen=chosen))
-    made.append(offer("allow", (intent.scope,), chosen=whole))
+    everything = (intent.scope,) if set(parts) == set(intent.scope.parts()) else parts
+    made.append(offer("allow", everything, chosen=whole))
     return tuple(each for each in made if each.risk is not model.Risk.FORBIDDEN)
 
 
@@ -97,6 +104,7 @@ def choose(
         found = known.find(at, book, name, changing=picked is not None)
     intent = found.intent(intent_id)
     made = offers(at, found, intent)
+    rules.refuse_locked(found.settled()[1].change(intent.id), decides=bool(made))
     if picked is None:
         data = {"app": found.app_id, "intent": intent.id, "offers": [each.as_data() for each in made]}
         return known.Report(data=data, lines=tuple(line for each in made for line in _lines(each)))
@@ -129,7 +137,7 @@ def give(
     narrowed = None if picked.name in ("allow", "deny") else picked.scopes
     entries = record.publisher(app, delta.vetted, at.now)
     for decision in decide.decisions(
-        intent, intent.scope.parts(), effect, life, app.objects, narrowed, source="command", now=at.now
+        intent, delta.change(intent.id).free, effect, life, app.objects, narrowed, source="command", now=at.now
     ):
         entries.append(history.decided(found.app_id, found.lineage, decision))
     record.commit(at.places, found.app_id, at.now, entries)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from broker import app as apps
 from broker import history, journal, known, record, undo, views
-from intents import decide, diff, errors, kinds, model, paths, risk
+from intents import decide, errors, kinds, model, paths, risk, rules
 
 FORMAT = 1
 _LIMIT = 1 << 24  # bytes of a file
@@ -159,7 +159,7 @@ def _weighed(at: known.Here, book: journal.Journal, told: Mapping[str, object]) 
     made = [row.decision for row in weighed if row.decision is not None]
     newest = max((each.seq for each in book.decisions(app_id, found.lineage)), default=0)
     numbered = [replace(each, seq=newest + nth) for nth, each in enumerate(made, 1)]
-    after = diff.diff(delta.vetted, [*book.decisions(app_id, found.lineage), *numbered], at.now, app.objects)
+    after = app.supposed(delta.vetted, [*book.decisions(app_id, found.lineage), *numbered], at.now)
     shifts = tuple(undo.shifts(found, after))
     new = bool(made) and delta.vetted.trust is model.Trust.FIRST_USE
     return _Import(app_id=app_id, found=found, rows=weighed, shifts=shifts, pins=new)
@@ -176,6 +176,11 @@ def _row(at: known.Here, app: apps.App, delta: model.Delta, told: Mapping[str, o
         declared = [intent for intent in app.manifest.intents if intent.scope.covers(decision.asked)]
         if not declared:
             return _Row(told=told, decision=None, why="the app does not ask for that here")
+        change = delta.change(declared[0].id)
+        try:
+            rules.refuse_locked(change, decides=any(part.covers(decision.asked) for part in change.free))
+        except errors.DecisionError as error:
+            return _Row(told=told, decision=None, why=error.message)
         if why := _refused(app, delta, declared[0], decision.granted):
             return _Row(told=told, decision=None, why=why)
     return _Row(told=told, decision=decision)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker import acts, history, journal, known, log, record, views
-from intents import decide, diff, errors, model, paths, risk
+from intents import decide, errors, model, paths, risk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def _shifts(at: known.Here, found: known.Known, after: history.History) -> list[
     if found.app is None or found.delta is None:
         return []
     decisions, _ = after.decisions(found.app_id, found.lineage)
-    return shifts(found, diff.diff(found.delta.vetted, decisions, at.now, found.app.objects))
+    return shifts(found, found.app.supposed(found.delta.vetted, decisions, at.now))
 
 
 def shifts(found: known.Known, after: model.Delta) -> list[Shift]:

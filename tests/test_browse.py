@@ -22,6 +22,7 @@ OFFERS = [
 INTENT = {
     "intent": "notes", "state": "partly", "because": "you allowed part of it always", "granted": [{"kind": "path"}],
     "allows": ["It can read."], "notes": [], "risk": "critical", "optional": True, "withheld": None, "reason": "Read.",
+    "locked": False, "rules": [{"locked": True, "reason": "Because."}],
     "if_denied": "", "decisions": [{"span": "forever", "until": None, "at": 1}],
 }  # fmt: skip
 APP = {

@@ -2,13 +2,14 @@
 
 import functools
 import os
+import pathlib
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from broker import known, overview
 from intents import errors
-from tests import control
+from tests import control, ruled
 from tests.control import APP, NETWORK, NOTES
 from tests.real import world
 
@@ -87,6 +88,25 @@ def page(home: world.World, intent: str) -> Mapping[str, object]:
     found = offers[intent]
     assert isinstance(found, dict)
     return found
+
+
+def test_what_the_administrator_locked_is_not_offered(home: world.World, tmp_path: pathlib.Path) -> None:
+    control.done(home, "grant", APP, "net", "--for", "forever")
+    file = tmp_path / "decisions.json"
+    file.write_text(control.done(home, "export"))
+    with ruled.here(home):
+        ruled.write(home, ruled.rule("network", "deny", reason="No network on exam machines."))
+        asked = page(home, "net")
+        assert asked["offers"] == []
+        with pytest.raises(errors.IntentError):
+            call(home, "change", app=APP, intent="net", offer="allow", span="session", shown=asked["shown"])
+        for words in (("choose", APP, "net"), ("choose", APP, "net", "allow")):
+            assert control.code(home, *words) == "locked-by-policy"
+        found = control.data(home, "import", str(file), status=1)
+        assert "No network on exam machines." in str(found)
+        undone = control.data(home, "undo", "--dry-run")
+        assert undone["changes"] == [], "what counts is the rule, before and after"
+        control.done(home, "choose", APP, "notes", "allow")
 
 
 def test_a_front_end_changes_only_what_it_showed(home: world.World) -> None:

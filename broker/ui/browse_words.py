@@ -137,7 +137,8 @@ def _app(state: browse.State, sheet: _Sheet, day: Day) -> None:
             sheet.say(f"{data[key]['message']}.", wording.Voice.WARNING, indent=2)
     sheet.gap()
     for index, row in enumerate(state.rows):
-        sheet.row(f"{row['intent']}   {_STATES[row['state']]}{_since(row, day)}", index, state.page.cursor)
+        held = ", locked by the administrator" if row["locked"] else _since(row, day)
+        sheet.row(f"{row['intent']}   {_STATES[row['state']]}{held}", index, state.page.cursor)
         for words in row["allows"]:
             sheet.say(words if row["granted"] else f"If allowed: {words}", row=index, indent=_ROOM)
         needed = "optional" if row["optional"] else "needed to start"
@@ -165,6 +166,9 @@ def _intent(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say(f"{_STATES[row['state']].capitalize()}{_since(row, day)}: {row['because']}.", indent=2)
     for words in (*row["allows"], *row["notes"]):
         sheet.say(words, indent=2)
+    for rule in row["rules"]:
+        kept = "has locked this" if rule["locked"] else "would have it so unless you say otherwise"
+        sheet.claim(f"The administrator {kept}:", rule["reason"], indent=2)
     if row["withheld"]:
         sheet.say(f"Not given here: {row['withheld']}.", wording.Voice.WARNING, indent=2)
     if row["reason"]:
