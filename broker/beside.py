@@ -13,14 +13,14 @@ from broker import runs
 
 
 def close(instance: runs.Instance, names: Collection[str]) -> tuple[str, ...]:
-    """End what serves these sockets of the launch; the names of those that were served and are not any more."""
+    """End what serves these sockets of the launch; the names of all that are not served any more, others included."""
     closed: set[str] = set()
     for pid in _descendants(instance):
         with contextlib.suppress(OSError):
             handle = os.pidfd_open(pid)  # first: from here on the number is this process's
             try:
-                found = _served(instance, pid) & set(names)
-                if found and instance.pid in _ancestry(pid):
+                found = _served(instance, pid)
+                if found & set(names) and instance.pid in _ancestry(pid):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
                     closed |= found
             finally:
@@ -48,7 +48,9 @@ def _ancestry(pid: int) -> tuple[int, ...]:
 
 def _served(instance: runs.Instance, pid: int) -> set[str]:
     """The names of the sockets of the launch that a process holds. Raises OSError."""
-    known = dict(_sockets(f"/proc/{pid}/net/unix", f"{instance.path.removesuffix('.json')}/"))
+    directory = f"{instance.path.removesuffix('.json')}/"
+    # One that has confined itself since listens in the network that it left, which is ours.
+    known = dict((*_sockets("/proc/self/net/unix", directory), *_sockets(f"/proc/{pid}/net/unix", directory)))
     held = (os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd"))
     return {known[link] for link in held if link in known}
 

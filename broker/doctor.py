@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from broker import catalog, doctor_proxy, host, overrides, programs, state
+from broker import catalog, doctor_live, doctor_proxy, host, overrides, programs, state
 from broker.ui import dialog
 from intents import errors, facts, paths, seccomp
 from intents.kinds import display, network
@@ -91,6 +91,7 @@ def _bwrap(path: str) -> Iterator[Finding]:
     also = " although AppArmor restricts them" if restricted and os.geteuid() else ""
     yield Finding(name=namespaces, status=OK, sentence=f"A sandbox can be made and closed for further ones{also}.")
     yield _planted(path)
+    yield _live(path)
 
 
 def _planted(path: str) -> Finding:
@@ -113,6 +114,14 @@ def _planted(path: str) -> Finding:
         sentence="This bubblewrap follows links that an app planted (CVE-2026-87766; 0.12 does not). Apps of intents "
         "cannot use that: nothing is ever mounted below a directory they can write.",
     )
+
+
+def _live(path: str) -> Finding:
+    name = "running apps"
+    if why := doctor_live.probe(path):
+        only = f"What is granted or revoked reaches an app at its next start, also with --now ({why})."
+        return Finding(name=name, status=DEGRADED, sentence=only)
+    return Finding(name=name, status=OK, sentence="What you grant or revoke with --now reaches apps that run already.")
 
 
 def _filter(machine: str) -> Finding:

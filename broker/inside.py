@@ -158,7 +158,6 @@ def _child(work: Callable[[], None]) -> Iterator[None]:
         try:
             sys.meta_path.clear()  # from here on nothing may be loaded: the files may be another's
             _LIBC.prctl(*_PARENT_DEATH, 0, 0, 0)
-            _LIBC.prctl(*_NOT_DUMPABLE, 0, 0, 0)
             work()
         finally:
             os._exit(0)
@@ -243,6 +242,7 @@ def _received(ours: socket.socket) -> int | OSError:
 def _enter(way: Door, steps: Sequence[Step], out: int) -> None:
     """In the child: enter, and write an error number for each step."""
     known = os.open("/proc/self/fdinfo", os.O_PATH | os.O_DIRECTORY)  # ours: inside is another /proc
+    _LIBC.prctl(*_NOT_DUMPABLE, 0, 0, 0)
     try:
         _checked(_LIBC.setns(way.user, _NEW_USER))
         _checked(_LIBC.setns(way.space, _NEW_MOUNTS))

@@ -34,13 +34,15 @@ class Changed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of one instance. held: what stays open; later: (intent, why) of what waits for its next start, or
-    stays until it ends; closed: the sockets of the launch whose companions were ended."""
+    stays until it ends; closed: the sockets of the launch that nothing serves any more; also: the intents, not named,
+    that lost them, too."""
 
     instance: runs.Instance
     changed: tuple[Changed, ...] = ()
     held: tuple[holding.Held, ...] = ()
     later: tuple[tuple[str, str], ...] = ()
     closed: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +102,13 @@ def take(
 
     whole: the sandbox with all of these intents; left: the one that a start would have now.
     """
-    own = [piece for piece in instance.pieces if piece.intent in ids]
-    meant = {piece.dest: piece for piece in (*pieces(whole), *own) if piece.intent in ids}
-    kept = [*pieces(left), *(piece for piece in instance.pieces if piece.intent not in ids)]
     with inside.door(instance) as way:
+        closed, later = _close(instance, ids, whole, left)
+        dead = {op.dest for op in whole.mounts if _is_dead(op, closed)} if whole else set()
+        every = {piece.dest: piece for piece in (*pieces(whole), *instance.pieces)}
+        meant = {dest: piece for dest, piece in every.items() if piece.intent in ids or dest in dead}
+        other = (*pieces(left), *(piece for piece in instance.pieces if piece.intent not in ids))
+        kept = [piece for piece in other if piece.dest not in dead]
         before = _look(way)
         goes = [mount.point for mount in before.here if _lost(before, mount, meant.values(), kept)]
         mapped = holding.mapped(instance, goes)
@@ -111,7 +116,6 @@ def take(
         lost = [piece for piece in kept if piece.source and before.find(piece) and not _look(way).find(piece)]
         _give(way, [_Wanted(piece=piece) for piece in lost])
         after = _look(way)
-    closed, later = _close(instance, ids, whole, left)
     rows = [
         Changed(intent=piece.intent, place=piece.dest, before=before.how(piece), after=after.how(piece))
         for piece in meant.values()
@@ -125,7 +129,19 @@ def take(
         held=(*holding.opened(instance, points), *(mapped if points else ())),
         later=(*later, *stuck),
         closed=closed,
+        also=_also(left, closed, ids),
     )
+
+
+def _is_dead(op: sandbox.Op, closed: Collection[str]) -> bool:
+    return isinstance(op, sandbox.LaunchSocket) and op.name in closed
+
+
+def _also(left: sandbox.Sandbox | None, closed: Collection[str], ids: Collection[str]) -> tuple[str, ...]:
+    """Whose else what was closed is."""
+    ops = left.ops if left else ()
+    lost = [op for op in ops if _is_dead(op, closed) or (isinstance(op, sandbox.BusRule) and op.bus in closed)]
+    return tuple(sorted({op.because for op in lost} - {*ids, sandbox.BASE}))
 
 
 def _stuck(row: Changed, kept: Iterable[runs.Piece]) -> bool:

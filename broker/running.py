@@ -109,12 +109,13 @@ def _box(
 
 
 def as_data(outcome: live.Outcome, *, stopped: bool = False) -> dict[str, object]:
-    """pid, sandbox_pid, changed, closed, open, later, stopped."""
+    """pid, sandbox_pid, changed, closed, also, open, later, stopped."""
     return {
         "pid": outcome.instance.pid,
         "sandbox_pid": outcome.instance.first,
         "changed": [dataclasses.asdict(row) for row in outcome.changed],
         "closed": list(outcome.closed),
+        "also": list(outcome.also),
         "open": [held.as_data() for held in outcome.held],
         "later": [{"intent": intent, "why": why} for intent, why in outcome.later],
         "stopped": stopped,
@@ -126,7 +127,9 @@ def lines(outcome: live.Outcome, *, stopped: bool = False, offer: bool = False) 
     pid = f"pid {outcome.instance.pid}"
     yield from (f"{pid}: {words}." for words in _grouped(outcome.changed))
     for name in outcome.closed:
-        yield f"{pid}: {name} is closed, with every connection to it."
+        yield f"{pid}: {name}: closed, with every connection to it."
+    if outcome.also:
+        yield f"{pid}: {', '.join(outcome.also)}: lost by that as well, until its next start."
     for intent, why in outcome.later:
         yield f"{pid}: {intent}: {why}."
     if outcome.held:

@@ -118,7 +118,7 @@ def sweep(places: state.Places, book: journal.Journal, now: model.Clock) -> None
             if event.what in (history.What.LAUNCH, history.What.EXIT)
         }
         # What ended is read again: its exit status is the last thing that bubblewrap writes.
-        over = [_read(record.path) or record for record, alive in found if not alive]
+        over = [read(record.path) or record for record, alive in found if not alive]
         entries = [_launched(record) for record in (*(record for record, alive in found if alive), *over)]
         entries += [_exited(record) for record in over if record.first]
         new = [each for each in entries if (each.what, each.app, each.body["pid"], each.body["at"]) not in known]
@@ -139,7 +139,7 @@ def stop(running: Sequence[Instance], *, kill: bool, patience: float = PATIENCE)
     asked: set[int] = set()
     deadline = time.monotonic() + patience
     # Read again each time: what was about to start may have become a sandbox.
-    while left := [now for instance in running if (now := _read(instance.path) or instance).running]:
+    while left := [now for instance in running if (now := read(instance.path) or instance).running]:
         for instance in left:
             for pid in set(_targets(instance, kill=kill)) - asked:
                 asked.add(pid)
@@ -183,11 +183,11 @@ def _directories(places: state.Places) -> tuple[str, ...]:
 
 def _records(places: state.Places) -> Iterator[Instance]:
     names = ((run, name) for run in _directories(places) for name in os.listdir(run) if _NAME.fullmatch(name))
-    found = (_read(f"{run}/{name}") for run, name in names)
+    found = (read(f"{run}/{name}") for run, name in names)
     yield from sorted((record for record in found if record), key=lambda record: (record.at, record.pid))
 
 
-def _read(path: str) -> Instance | None:
+def read(path: str) -> Instance | None:
     """The record in the file, or None when it is gone or not whole."""
     data = state.read_private(path, _LIMIT)
     try:

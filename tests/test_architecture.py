@@ -60,7 +60,7 @@ LAYERS = {
         "journal catalog host plans doctor_proxy acts policy copies",
         "prompts app runs",
         "inside holding beside",
-        "live",
+        "live doctor_live",
         "record known removal wire elsewhere stopped complete",
         "running",
         "protocol",

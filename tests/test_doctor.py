@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from broker import bus, doctor, doctor_proxy, programs, state, wayland
+from broker import bus, doctor, doctor_proxy, inside, programs, state, wayland
 from broker.companions import wayland_context
 from intents import errors, facts
 from intents.kinds import network
@@ -21,6 +21,7 @@ NAMES = {
     "bubblewrap",
     "user namespaces",
     "planted links",
+    "running apps",
     "system call filter",
     "Landlock",
     "TIOCSTI",
@@ -95,9 +96,18 @@ def test_a_missing_bubblewrap_leaves_nothing_to_try(home: pathlib.Path, monkeypa
     found = examined()
     assert found["bubblewrap"].status == found["user namespaces"].status == doctor.MISSING
     assert found["xdg-dbus-proxy"].status == doctor.MISSING
-    assert "planted links" not in found
+    assert "planted links" not in found and "running apps" not in found
     assert "bubblewrap" in found["bubblewrap"].fix
     assert "xdg-dbus-proxy" in found["xdg-dbus-proxy"].fix
+
+
+@pytest.mark.parametrize("name", ["_GET_USERNS", "_OPEN_TREE", "_MOVE_MOUNT", "_OPENAT2", "_MOUNT_SETATTR"])
+def test_a_kernel_that_lets_nothing_running_be_changed_is_told(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    must_work(programs.find("bwrap"), "bubblewrap")
+    assert doctor._live(programs.find("bwrap")).status == doctor.OK
+    monkeypatch.setattr(inside, name, 0xFFFF)  # no such call: what an older kernel, or a filter around us, says
+    found = doctor._live(programs.find("bwrap"))
+    assert found.status == doctor.DEGRADED and "next start" in found.sentence
 
 
 def test_forbidden_namespaces_are_a_finding_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

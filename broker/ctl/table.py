@@ -18,7 +18,7 @@ STATE = "[{app, lineage, pid, sandbox_pid, started, given, drift: [{intent, plac
 # What became of each instance; before, after: read, write, device, made or null; sort: file, directory (all below it is
 # reached), working-directory, mapping.
 NOW = (
-    "[{pid, sandbox_pid, changed: [{intent, place, before, after}], closed,"
+    "[{pid, sandbox_pid, changed: [{intent, place, before, after}], closed, also,"
     " open: [{pid, program, sort, place, writable}], later: [{intent, why}], stopped}]"
 )
 DECISION = "{seq, intent, effect, asked, granted, span, until, at, source}"
