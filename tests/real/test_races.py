@@ -5,6 +5,7 @@ INTENTS_OVERLAPS: how often a cold start overlaps a revocation, 100 by default, 
 
 import contextlib
 import os
+import pathlib
 import random
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from broker import app as apps
-from broker import history, journal, launch, plans, prompts, session, state
+from broker import history, journal, launch, plans, prompts, runs, session, state
 from intents import decide, errors, model
 from tests import scene
 from tests.real import world
@@ -72,6 +73,7 @@ def cold(here: world.World, app: apps.App, pause: float) -> None:
     """All of a cold start but the last step, with a pause before it compiles."""
     now = state.clock(here.places)
     time.sleep(pause)
+    pathlib.Path(runs.stamp(here.places, world.APP)).touch()
     session._compile(app, now, (), plans.file(here.places, world.APP, typed=False), lambda _line: None)
 
 

@@ -67,7 +67,7 @@ def test_with_nobody_to_ask_it_starts_with_what_is_stored(home: world.World) -> 
     line += f"`intent-ctl grant {APP} net notes`"
     assert [each for each in done.stderr.decode().splitlines() if each.startswith("intent-run")] == [line]
     assert starting.got(home.says(LOOK)) == set() and starting.events(home) == before, "the question is queued once"
-    assert not list(pathlib.Path(home.places.state, "plans").iterdir()), "the next start on a terminal still asks"
+    assert not list(pathlib.Path(home.places.state, "plans").glob("*.pipe")), "the next start on a terminal still asks"
     starting.follow(home, line)
     assert starting.got(home.says(LOOK)) == {"net", "notes"}
     assert starting.got(home.says(LOOK)) == {"net", "notes"}
@@ -178,7 +178,7 @@ def test_a_missing_compositor_is_said_before_anything_starts(needs: str) -> None
         else:
             assert (done.returncode, done.stdout) == (0, b"STARTED\n")
             assert done.stderr.startswith(b"intent-run: `window` is granted but not given: ")
-            assert not list(pathlib.Path(home.places.state, "plans").glob(f"{APP}.*")), "no plan lacks a grant"
+            assert not list(pathlib.Path(home.places.state, "plans").glob(f"{APP}.pipe")), "no plan lacks a grant"
 
 
 def test_a_granted_place_that_is_gone_is_said(home: world.World) -> None:
