@@ -56,13 +56,14 @@ def _tidy(
 ) -> None:
     """Remove the link of an earlier start to what is not given any more; say what stands in the way of a new one."""
     path = base.own_directory(vetted, host, settings.own(place))
-    with contextlib.suppress(OSError):
-        if not os.path.islink(path):
-            if used and os.path.lexists(path):
-                own = paths.printable(path)
-                say(f"{own} is the app's own, and stands in the way of yours; remove it, or let the app start fresh")
-        elif not used and os.readlink(path).startswith(f"{host.account.home}/.granted/"):
-            os.unlink(path)
+    directory, name = os.path.split(path)
+    with contextlib.suppress(OSError), _opened(directory) as handle:
+        link = stat.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode)
+        if used and not link:
+            own = paths.printable(path)
+            say(f"{own} is the app's own, and stands in the way of yours; remove it, or let the app start fresh")
+        elif not used and link and os.readlink(name, dir_fd=handle).startswith(f"{host.account.home}/.granted/"):
+            os.unlink(name, dir_fd=handle)
 
 
 def _once(

@@ -44,9 +44,10 @@ def find(app: model.App, environ: Mapping[str, str], places: state.Places) -> tu
 def command(app: model.App, environ: Mapping[str, str], places: state.Places) -> tuple[overrides.Wanted, str]:
     """The command that starts the app under its program's name, and what has to be done so that a shell finds it
     first, or empty. Raises DecisionError ``not-wrappable``, ``no-intent-run``."""
-    name = os.path.basename(app.command[0])
+    started = desktop_entry.own_command(app.command)
+    name = os.path.basename(started[0])
     shown = paths.printable(name)
-    if desktop_entry.generic(app.command):
+    if desktop_entry.generic(started):
         message = f"`{shown}` runs other programs as well, and alone it is not {app.id}"
         raise errors.DecisionError("not-wrappable", message)
     listed = [os.path.normpath(entry) for entry in environ.get("PATH", "").split(":") if os.path.isabs(entry)]
@@ -105,7 +106,8 @@ def reload_bus(environ: Mapping[str, str], places: state.Places) -> None:
 
 
 def _ours(app: model.App, environ: Mapping[str, str]) -> desktop_entry.Ours:
-    program, real = app.command[0], os.path.realpath(app.command[0])
+    started = desktop_entry.own_command(app.command)
+    program, real = started[0], os.path.realpath(started[0])
     names = {os.path.basename(program), os.path.basename(real)}
     searched = [*environ.get("PATH", "").split(":"), *programs.SEARCH, "/bin"]
 
@@ -114,7 +116,7 @@ def _ours(app: model.App, environ: Mapping[str, str]) -> desktop_entry.Ours:
             return os.path.basename(word) in names and os.path.realpath(word) == real
         return word in names and any(os.path.realpath(f"{each}/{word}") == real for each in searched if each)
 
-    return desktop_entry.Ours(launcher=launcher(), app_id=app.id, command=app.command, is_program=is_program)
+    return desktop_entry.Ours(launcher=launcher(), app_id=app.id, command=started, is_program=is_program)
 
 
 def _launchers(

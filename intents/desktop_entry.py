@@ -45,8 +45,8 @@ _ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 class Ours:
     """What starts the app instead.
 
-    launcher: the absolute path of ``intent-run``; command: the manifest's; is_program: whether a word, as it stands in
-    a command line, means the program that the command begins with.
+    launcher: the absolute path of ``intent-run``; command: ``own_command`` of the manifest's; is_program: whether a
+    word, as it stands in a command line, means the program that the command begins with.
     """
 
     launcher: str
@@ -79,6 +79,18 @@ class _Started:
 
     words: tuple[str, ...]
     lost: tuple[str, ...]
+
+
+def own_command(command: tuple[str, ...]) -> tuple[str, ...]:
+    """A manifest's command without the variables that ``/usr/bin/env`` sets for it."""
+    rest = _without_settings(command)[0] if command[0].rpartition("/")[2] == "env" else command
+    return rest if rest and rest[0].startswith("/") else command
+
+
+def _without_settings(line: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What env(1) starts, and the variables that it sets for that."""
+    end = next((at for at, word in enumerate(line[1:], 1) if not _SETTING.fullmatch(word)), len(line))
+    return line[end:], line[1:end]
 
 
 def generic(command: tuple[str, ...]) -> bool:
@@ -215,10 +227,8 @@ def _started(line: tuple[str, ...], ours: Ours, *, codes: bool) -> _Started | No
     """What a command line gives the program, if it starts the app. codes: whether ``%`` has a meaning there."""
     lost: list[str] = []
     if line and line[0].rpartition("/")[2] == "env" and not ours.is_program(line[0]):
-        rest = list(line[1:])
-        while rest and _SETTING.fullmatch(rest[0]):
-            lost.append(rest.pop(0))
-        line = tuple(rest)
+        line, variables = _without_settings(line)
+        lost += variables
     if not line or not ours.is_program(line[0]):
         return None
     given, fixed = line[1:], ours.command[1:]

@@ -86,6 +86,12 @@ def test_a_script_around_the_program_is_known_by_what_the_entry_tries() -> None:
     assert found is not None and f"{EXEC} %f" in found.text.split("\n")
 
 
+def test_variables_of_the_manifest_are_no_program() -> None:
+    assert desktop_entry.own_command(("/usr/bin/env", "A=b", "C=", PROGRAM, "-x")) == (PROGRAM, "-x")
+    for command in (("/usr/bin/env", "A=b"), ("/usr/bin/env", "-u", "A", PROGRAM), (PROGRAM, "A=b"), ("/bin/env", "x")):
+        assert desktop_entry.own_command(command) == command
+
+
 def test_a_program_for_programs_is_the_app_with_its_own_words_alone() -> None:
     python = "/usr/bin/python3"
     assert started("python3 /usr/share/view/view.py %f", "/usr/share/view/view.py", program=python) == "%f"
