@@ -78,9 +78,10 @@ def words(event: history.Event) -> str:
         case history.What.REKEY:
             return f"you agreed to {body.get('fingerprint') or 'the catalog'}, serial {body.get('serial')}"
         case history.What.DECISION:
-            asked, life = body.get("asked"), body.get("life")
-            effect = "denied" if body.get("granted") is None else "allowed"
-            scope = views.scope_words(asked) if isinstance(asked, dict) and "kind" in asked else ""
+            asked, granted, life = body.get("asked"), body.get("granted"), body.get("life")
+            effect = "denied" if granted is None else "allowed" if granted == asked else "allowed less of"
+            told = asked if granted is None else granted
+            scope = views.scope_words(told) if isinstance(told, dict) and "kind" in told else ""
             span = life.get("span") if isinstance(life, dict) else ""
             return f"{effect} {body.get('intent')} ({scope}), {span}, by {body.get('source')}"
         case history.What.FORGET:
