@@ -41,7 +41,7 @@ def check(environ: dict[str, str], files: Sequence[str]) -> known.Report:
 def list_rules(environ: dict[str, str]) -> known.Report:
     """Every rule of this machine. Raises PolicyError."""
     found = policy.load(environ).rules
-    lines = [f"{_about(rule)}\n    {trace.rule_words(trace.rule_data(rule))}" for rule in found]
+    lines = [line for rule in found for line in (_about(rule), f"    {trace.rule_words(trace.rule_data(rule))}")]
     empty = f"There is no policy: {policy.DIRECTORY} holds no rule."
     data = {"directory": policy.DIRECTORY, "rules": [trace.rule_data(rule) for rule in found]}
     return known.Report(data=data, lines=tuple(lines) or (empty,))

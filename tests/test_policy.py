@@ -299,3 +299,33 @@ def test_nothing_is_written_to_the_journal(home: world.World) -> None:
         control.done(home, *words)
     assert control.data(home, "log") == before
     assert control.decisions(home) == []
+
+
+def test_no_other_command_gives_what_is_locked(home: world.World, tmp_path: pathlib.Path) -> None:
+    control.done(home, "grant", APP, "net", "--for", "forever")
+    exported = tmp_path / "exported.json"
+    exported.write_text(control.done(home, "export"))
+    control.done(home, "revoke", APP, "net")
+    path = ruled.write(home, NO_NETWORK)
+    assert control.code(home, "choose", APP, "net", "deny") == "locked-by-policy"
+    (deny,) = control.data(home, "choose", APP, "net")["offers"]  # type: ignore[misc]
+    assert (deny["offer"], deny["chosen"]) == ("deny", True)
+    status, out, _ = control.run(home, "import", str(exported))
+    assert status == 1 and "the administrator has locked it: “No network" in out
+    control.done(home, "undo")
+    assert control.states(home)["net"] == "denied"
+    path.unlink()
+    assert control.states(home)["net"] == "allowed", "undone is the denial, and no rule is left"
+
+
+def test_less_is_chosen_of_what_is_not_locked(home: world.World) -> None:
+    writes = {"kind": "path", "place": "home/Notes", "access": "create"}
+    home.install(world.manifest(["/bin/true"], {"notes": writes}, serial=2))
+    ruled.write(home, ruled.rule("path", "deny", access="create", **NOTES))
+    found = control.data(home, "choose", APP, "notes")["offers"]
+    assert isinstance(found, list)
+    given = {each["offer"]: [scope["access"] for scope in each["scopes"]] for each in found}
+    assert given == {"deny": [], "less-1": ["read"], "allow": ["write"]}
+    control.done(home, "choose", APP, "notes", "allow")
+    (decision,) = control.decisions(home)
+    assert decision.granted is not None and decision.granted.data()["access"] == "write"

@@ -330,3 +330,12 @@ def test_a_required_intent_that_is_locked_away_stops_the_start() -> None:
         found = rules.about([rule({"place": "home/a", "access": access})], vetted, HOSTS[False])
         refused = rules.refusal(diff.diff(vetted, (), generate.NOW, {}, policy=found))
         assert (refused and (refused.code, refused.exit_status, refused.subject)) == (code and (code, 126, "a:1"))
+
+
+def test_an_allowance_that_goes_too_far_gives_no_less_either() -> None:
+    """Or one more denial would give something: it would make what is left small enough to be allowed."""
+    too_far = rule({"place": "home", "access": "write"}, app="org.example.App", effect=model.Effect.ALLOW)
+    for locked_too in (True, False):
+        allowance = dataclasses.replace(too_far, locked=locked_too)
+        assert stands(place("home", "write"), allowance).granted == ()
+        assert stands(place("home", "write"), allowance, rule({"place": "home", "access": "write"})).granted == ()
