@@ -308,10 +308,9 @@ def test_no_other_command_gives_what_is_locked(home: world.World, tmp_path: path
     control.done(home, "revoke", APP, "net")
     path = ruled.write(home, NO_NETWORK)
     assert control.code(home, "choose", APP, "net", "deny") == "locked-by-policy"
-    (deny,) = control.data(home, "choose", APP, "net")["offers"]  # type: ignore[misc]
-    assert (deny["offer"], deny["chosen"]) == ("deny", True)
+    assert control.code(home, "choose", APP, "net") == "locked-by-policy"
     status, out, _ = control.run(home, "import", str(exported))
-    assert status == 1 and "the administrator has locked it: “No network" in out
+    assert status == 1 and "the administrator has locked `net`, which stays denied: “No network" in out
     control.done(home, "undo")
     assert control.states(home)["net"] == "denied"
     path.unlink()
