@@ -110,11 +110,14 @@ class Asked(terminal.Terminal):
         until = time.monotonic() + seconds
         self.until(lambda: self.process.poll() is not None or time.monotonic() > until)
 
+    def device(self) -> str:
+        """The path of the terminal (ioctl_tty(2) TIOCGPTN)."""
+        return f"/dev/pts/{struct.unpack('i', fcntl.ioctl(self.master, 0x80045430, bytes(4)))[0]}"
+
     def unread(self) -> int:
-        """Bytes that were typed and that nobody has read yet (ioctl_tty(2) TIOCGPTN, FIONREAD)."""
-        number = struct.unpack("i", fcntl.ioctl(self.master, 0x80045430, bytes(4)))[0]
+        """Bytes that were typed and that nobody has read yet (ioctl_tty(2) FIONREAD)."""
         try:
-            slave = os.open(f"/dev/pts/{number}", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+            slave = os.open(self.device(), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         except OSError:  # its last process is gone
             return 0
         try:
