@@ -5,12 +5,12 @@ Whoever answers first, at a prompt, by ``intent-ctl answer`` or from another pro
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from broker import app as apps
 from broker import elsewhere, history, journal, prompts, protocol, record, wire
-from intents import decide, errors, model, risk
+from intents import decide, errors, model, risk, rules
 
 PATIENCE = 3  # times that a question is closed before it rests
 REST = 7 * 86400  # seconds
@@ -80,11 +80,24 @@ def stands(asked: Handshake, book: journal.Journal) -> bool:
     return True
 
 
+def refuse_locked(asked: Handshake, names: Iterable[str]) -> None:
+    """Say of each of these intents that is not asked whether the administrator has locked it.
+
+    Raises DecisionError ``locked-by-policy``.
+    """
+    open_ids = {question.intent_id for question in asked.request.questions}
+    for change in asked.delta.changes:
+        if change.intent.id in set(names) - open_ids:
+            rules.refuse_locked(change, decides=bool(change.free))
+
+
 def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) -> tuple[model.Decision, ...]:
     """Record the answers that outlive this launch, and the publisher they were given for; return the others.
 
-    Raises RefusedError ``not-on-offer``, ``question-gone`` or ``question-changed``, or JournalError: nothing is stored.
+    Raises RefusedError ``not-on-offer``, ``question-gone`` or ``question-changed``, DecisionError ``locked-by-policy``,
+    or JournalError: nothing is stored.
     """
+    refuse_locked(asked, [answer.intent_id for answer in answers])
     seen = asked.app.seeing(scope for answer in answers for scope in answer.scopes or ())
     trust = asked.delta.vetted.trust
     if not prompts.fits(asked.request, answers, lambda scope: risk.of((scope,), seen.host, trust)):

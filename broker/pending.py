@@ -186,7 +186,7 @@ def reply(
     """Answer everything that is open for an app, as ``show`` showed it; data: the answers as JSON instead of words.
 
     Raises UsageError, DecisionError ``unknown-intent``, ``not-answered``, ``not-confirmed``, ``lifespan-unavailable``,
-    and as ``answer`` does.
+    ``locked-by-policy``, and as ``answer`` does.
     """
     one = find(at, name)
     if one is None:
@@ -229,6 +229,7 @@ def _read_words(
     request = one.asked.request
     given = _verdicts(words)
     names = {question.intent_id for question in request.questions}
+    answers.refuse_locked(one.asked, given)
     if strange := [name for name in (*given, *confirmed) if name not in names]:
         message = f"{request.app_id} does not ask for `{paths.printable(strange[0])}` now"
         raise errors.DecisionError("unknown-intent", message, hint=f"intent-ctl pending {request.app_id}")

@@ -9,7 +9,7 @@ import pytest
 from broker import answers, known, pending, prompts
 from broker.history import What
 from intents import errors, model
-from tests import control, scene
+from tests import control, ruled, scene
 from tests.real import serving, starting, world
 from tests.real.starting import LOOK, NET_TITLE
 
@@ -142,6 +142,25 @@ answers.queue = queue
 """
     done = home.start(LOOK, removed=full)
     assert done.returncode == 0 and b"what it asks is not in the queue: it is full" in done.stderr
+
+
+def test_what_the_administrator_locked_is_not_asked_and_not_answered(home: world.World) -> None:
+    home.start("true")
+    before = shown(home)
+    ruled.write(home, ruled.rule("network", "deny", reason="No network here."))
+    with ruled.here(home):
+        (one,) = waiting(home, APP)
+        assert [each["intent"] for each in one["request"]["questions"]] == ["notes"]  # type: ignore[index]
+        assert control.code(home, "answer", APP, before, "net=allow", "notes=deny") == "question-changed"
+        assert control.code(home, "answer", APP, shown(home), "net=allow", "notes=deny") == "locked-by-policy"
+    with serving.served(home, removed=ruled.prelude(home)), serving.connected(home) as broker:
+        (told,) = serving.questions(broker)
+        assert told == {key: one[key] for key in ("question", "shown", "request")}
+        given = [*serving.answers(told["request"]), {"intent": "net", "effect": "allow", "span": "forever"}]
+        given[1] |= {"seconds": 0, "scopes": None}
+        with pytest.raises(errors.DecisionError) as caught:
+            broker.call("answer", question=told["question"], shown=told["shown"], answers=given)
+    assert caught.value.code == "locked-by-policy" and starting.events(home, What.DECISION) == []
 
 
 # Several answers to one question
