@@ -9,7 +9,7 @@ import pytest
 from broker.ui import keys
 from intents.kinds import settings
 from tests import control
-from tests.real import starting, test_prompt_less, world
+from tests.real import asked, starting, test_prompt_less, world
 from tests.test_overrides import tree
 
 pytestmark = pytest.mark.real
@@ -198,24 +198,39 @@ def test_the_sheet_offers_all_three(here: world.World, option: str, seen: str) -
     here.install(world.manifest(world.SHELL, {"set": {"kind": "settings", "places": ["xdg-data/mine"]}}, serial=2))
     where.rename(here.home / ".local" / "share" / "mine")
     look = "cat ~/.local/share/mine/deep/more; echo own >~/.local/share/mine/rc; echo LOOKED"
-    with starting.start(here, look) as asked:
-        asked.settle()
-        assert asked.row("your settings") and "HIGH risk" in asked.row("your settings")
-        test_prompt_less.less(asked)
-        assert asked.shows("It gets a copy of your settings in ~/.local/share/mine; yours stay")
-        asked.hand(option)
-        asked.see(f"> {option} [x]")
-        test_prompt_less.read(asked)
-        asked.pause(5 * keys.SILENCE)  # right after another key it would not count
-        asked.hand("\r")
-        asked.see("space tick")
-        asked.settle()
-        asked.go()
-        shown = asked.ends(0)
+    with starting.start(here, look) as sheet:
+        sheet.settle()
+        assert sheet.row("your settings") and "HIGH risk" in sheet.row("your settings")
+        test_prompt_less.less(sheet)
+        assert sheet.shows("It gets a copy of your settings in ~/.local/share/mine; yours stay")
+        sheet.hand(option)
+        sheet.see(f"> {option} [x]")
+        test_prompt_less.read(sheet)
+        sheet.pause(5 * keys.SILENCE)  # right after another key it would not count
+        sheet.hand("\r")
+        sheet.see("space tick")
+        sheet.settle()
+        sheet.go()
+        shown = sheet.ends(0)
     assert "LOOKED" in shown and ("deep\r\n" in shown) == bool(seen)
     mine = (here.home / ".local" / "share" / "mine" / "rc").read_text()
     assert mine == ("own\n" if option == "2" else "mine\n")
     assert control.states(here) == {"set": {"0": "denied", "1": "partly", "2": "allowed"}[option]}
+
+
+def test_the_window_offers_a_copy() -> None:
+    with asked.desk(SETTINGS) as desk:
+        theirs = desk.where.home / ".config" / "app"
+        theirs.mkdir(parents=True)
+        (theirs / "rc").write_text("mine\n")
+        begun = desk.open("cat ~/.config/app/rc; echo own >~/.config/app/rc")
+        desk.press("Tab", "Tab", "Tab", "space")
+        desk.press("Tab", "Down")
+        desk.press("Escape")
+        desk.press("alt+s")
+        assert "mine\n" in asked.ends(begun, 0)
+        assert (theirs / "rc").read_text() == "mine\n"
+        assert (desk.where.own("config") / "app" / "rc").read_text() == "own\n"
 
 
 def test_forget_says_before_what_it_removes(here: world.World) -> None:
