@@ -189,6 +189,6 @@ def _named(found: known.Known, intent: model.Intent, made: Sequence[Offer], name
 
 
 def _lines(each: Offer) -> list[str]:
-    loud = f"  ({views.risk_words(each.risk)})" if each.scopes else ""
-    lines = [f"{'*' if each.chosen else ' '} {each.name}  {each.title}{loud}"]
+    what = f"  {each.title}  ({views.risk_words(each.risk)})" if each.scopes else ""
+    lines = [f"{'*' if each.chosen else ' '} {each.name}{what}"]
     return [*lines, f"    {each.allows}"] if each.allows else lines

@@ -5,7 +5,7 @@ Each gives what the command of ``intent-ctl`` that does the same prints with ``-
 
 from collections.abc import Callable, Mapping
 
-from broker import change, history, journal, known, log, protocol, undo, views, who
+from broker import change, history, journal, known, log, protocol, undo, uses, views, who
 
 _RECENT = 10  # events on the page of an app
 _MOST = 200  # events at once
@@ -14,7 +14,7 @@ _MOST = 200  # events at once
 def methods(here: Callable[[], known.Here]) -> Mapping[str, protocol.Method]:
     """The methods. here: where and when each of them runs."""
     return {
-        "apps": lambda values: views.list_apps(here(), everything=values.get("all") is True).data,
+        "apps": lambda values: _apps(here(), everything=values.get("all") is True),
         "app": lambda values: _app(here(), protocol.read_text(values, "app")),
         "kinds": lambda _: who.who(here(), None, everything=False).data,
         "who": lambda values: who.who(here(), protocol.read_text(values, "kind"), everything=False).data,
@@ -30,8 +30,15 @@ def call(name: str, values: Mapping[str, object], served: Mapping[str, protocol.
     return protocol.result(protocol.decode(protocol.reply(line, served)))
 
 
+def _apps(at: known.Here, *, everything: bool) -> protocol.Values:
+    """What ``list`` says, and which apps have a question in the queue."""
+    data = views.list_apps(at, everything=everything).data
+    with journal.Journal.open(at.places) as book:
+        return {**data, "waiting": sorted({app_id for app_id, _ in book.waiting()})}
+
+
 def _app(at: known.Here, name: str) -> protocol.Values:
-    """What ``show`` says, with the answers there are about each intent and the newest events."""
+    """What ``show`` says, with the answers there are about each intent, its uses and the newest events."""
     data = views.show(at, name).data
     with journal.Journal.open(at.places) as book:
         found = known.find(at, book, name, changing=False)
@@ -42,7 +49,9 @@ def _app(at: known.Here, name: str) -> protocol.Values:
             "shown": change.shown(found, intent, made),
             "offers": [each.as_data() for each in made],
         }
-    return {**data, "offers": offered, "recent": _events(at, found.app_id, _RECENT)}
+    used = uses.uses(at, found.app_id).data["apps"]
+    mine = next((row for row in used if row["lineage"] == found.lineage), None) if isinstance(used, list) else None
+    return {**data, "offers": offered, "uses": mine, "recent": _events(at, found.app_id, _RECENT)}
 
 
 def _events(at: known.Here, app_id: str | None, limit: int) -> list[dict[str, object]]:

@@ -28,7 +28,9 @@ INTENT = {
 APP = {
     "app": "org.example.App", "name": "Example", "version": "1", "trust": "pinned", "running": [], "last_used": 1,
     "trouble": None, "would_not_start": None, "intents": [INTENT, {**INTENT, "intent": "net"}], "together": [],
-    "unused": [], "recent": [{"seq": 3, "at": 1, "what": "decision", "app": "org.example.App", "words": "allowed"}],
+    "unused": [], "uses": {"starts": 2, "intents": [{"intent": "notes", "starts": 1, "without": 1, "last": 9}],
+                           "refused": [{"what": "audio record", "starts": 1, "last": 9}]},
+    "recent": [{"seq": 3, "at": 1, "what": "decision", "app": "org.example.App", "words": "allowed"}],
     "offers": {"notes": {"shown": "hash", "offers": OFFERS}},
 }  # fmt: skip
 ROW = {
@@ -44,7 +46,7 @@ UNDONE = {
 KINDS = [{"kind": kind, "allowed": 1, "partly": 0, "denied": 0, "open": 0} for kind in ("network", "path")]
 EVENTS = [{"seq": n, "at": n, "what": "decision", "app": "a", "words": f"event {n}"} for n in (5, 4)]
 SAYS: Mapping[str, Mapping[str, object]] = {
-    "apps": {"apps": [ROW, {**ROW, "app": "org.example.Other", "name": None}]},
+    "apps": {"waiting": ["org.example.App"], "apps": [ROW, {**ROW, "app": "org.example.Other", "name": None}]},
     "app": APP,
     "kinds": {"kinds": KINDS},
     "who": {"apps": [WHO]},
@@ -179,6 +181,17 @@ def test_an_event_of_the_history_is_undone() -> None:
     user = User()
     user.press("h", "down", "u")
     assert user.asked[-1].values == {"which": "4", "dry": True}
+
+
+def test_uses_and_refusals_are_told() -> None:
+    user = User()
+    assert "Questions wait for an answer: org.example.App." in user.shows()
+    user.press("\r")
+    assert 'It tried, and did not get: "audio record"' in user.shows()
+    user.press("\r")
+    assert "1 of its starts had it, the last one on DAY9." in user.shows()
+    user.press("q", "down", "\r")
+    assert "None of its 2 starts had it." in user.shows()
 
 
 def test_a_search_narrows_the_list() -> None:

@@ -137,7 +137,7 @@ def test_a_front_end_changes_only_what_it_showed(home: world.World) -> None:
 
 def test_the_methods_say_what_the_commands_say(home: world.World) -> None:
     control.done(home, "grant", APP, "notes")
-    assert call(home, "apps") == control.data(home, "list")
+    assert call(home, "apps") == {**control.data(home, "list"), "waiting": []}
     assert call(home, "kinds") == control.data(home, "who")
     assert call(home, "who", kind="path") == control.data(home, "who", "path")
     shown = control.data(home, "show", APP)

@@ -70,9 +70,8 @@ def footer(state: browse.State, page: wording.Page) -> tuple[wording.Line, ...]:
 def _apps(state: browse.State, sheet: _Sheet, day: Day) -> None:
     sheet.say("Permissions by app", wording.Voice.CHOICE)
     rows = state.rows
-    waiting = [row for row in rows if row["unanswered"]]
-    if waiting:
-        sheet.say(f"Asked and not answered: {', '.join(row['app'] for row in waiting)}.", wording.Voice.WARNING)
+    if waiting := (state.data or {}).get("waiting"):
+        sheet.say(f"Questions wait for an answer: {', '.join(waiting)}.", wording.Voice.WARNING)
     sheet.gap()
     for index, row in enumerate(rows):
         runs = "   running" if row["running"] else ""
@@ -132,6 +131,8 @@ def _app(state: browse.State, sheet: _Sheet, day: Day) -> None:
         sheet.say(f"It runs since {day(running['started'])} (pid {running['pid']}).", indent=2)
     if data["last_used"]:
         sheet.say(f"Last started {day(data['last_used'])}.", indent=2)
+    for tried in (data["uses"] or {}).get("refused", []):
+        sheet.claim("It tried, and did not get:", tried["what"], indent=2)
     for key in ("trouble", "would_not_start"):
         if data[key]:
             sheet.say(f"{data[key]['message']}.", wording.Voice.WARNING, indent=2)
@@ -177,8 +178,7 @@ def _intent(state: browse.State, sheet: _Sheet, day: Day) -> None:
         sheet.claim("if denied, app says", row["if_denied"], indent=2)
     if not row["optional"]:
         sheet.say("If denied, the app does not start.", indent=2)
-    if data["last_used"]:
-        sheet.say(f"The app was last started {day(data['last_used'])}.", indent=2)
+    _used(data["uses"], state.page.intent, sheet, day)
     sheet.gap()
     for index, offer in enumerate(state.rows):
         mark = "(x)" if offer["chosen"] else "( )"
@@ -188,6 +188,15 @@ def _intent(state: browse.State, sheet: _Sheet, day: Day) -> None:
         sheet.row(f"{mark} {verb}{title}   {_SPANS[state.span(offer)]}{loud}", index, state.page.cursor)
         if offer["allows"]:
             sheet.say(offer["allows"], row=index, indent=_ROOM)
+
+
+def _used(uses: browse.Data | None, intent: str, sheet: _Sheet, day: Day) -> None:
+    """Which starts had an intent; what an app did with it is not known."""
+    mine = next((each for each in (uses or {}).get("intents", []) if each["intent"] == intent), None)
+    if mine is not None:
+        sheet.say(f"{mine['starts']} of its starts had it, the last one on {day(mine['last'])}.", indent=2)
+    elif uses and uses["starts"]:
+        sheet.say(f"None of its {uses['starts']} starts had it.", indent=2)
 
 
 def _history(state: browse.State, sheet: _Sheet, day: Day) -> None:

@@ -1,6 +1,7 @@
 """``intent-ctl`` without arguments on a real terminal: it shows what is there, and what is changed there is changed."""
 
 import contextlib
+import functools
 import json
 import os
 import pwd
@@ -8,7 +9,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from collections.abc import Callable, Iterator
 
 import pyte
@@ -146,10 +146,15 @@ def states(home: world.World, account: str) -> dict[str, str]:
 
 def down_to(viewed: Viewed, text: str) -> None:
     """Go down until the cursor stands on the row that begins with the text."""
-    deadline = time.monotonic() + terminal.PATIENCE
+
+    def differs(before: list[str]) -> bool:
+        return viewed.lines() != before
+
+    viewed.settle()
     while not any(line.lstrip("│ ").startswith(f"> {text}") for line in viewed.lines()):
-        assert time.monotonic() < deadline, viewed.lines()
+        before = viewed.lines()
         viewed.press("j")
+        viewed.until(functools.partial(differs, before), f"there is no {text!r} to go down to")
 
 
 def started(home: world.World, account: str) -> str:
