@@ -25,8 +25,10 @@ def extract(pot: pathlib.Path) -> None:
     """Write every template of ``text.said`` and ``text.template`` into a new catalogue without translations."""
     sources = sorted(str(path.relative_to(ROOT)) for top in SOURCES for path in (ROOT / top).rglob("*.py"))
     keywords = ("--keyword", "--keyword=said:1", "--keyword=template:1")
-    words = ("xgettext", "--language=Python", "--from-code=UTF-8", "--omit-header", *_PLAIN, *keywords)
+    words = ("xgettext", "--language=Python", "--from-code=UTF-8", *_PLAIN, *keywords)
     subprocess.run([*words, f"--output={pot}", *sources], cwd=ROOT, check=True)
+    body = pot.read_text("utf-8").partition("\n\n")[2]  # its header has the date and CHARSET instead of one
+    pot.write_text(_HEADER.format(code="") + "\n" + body, "utf-8")
 
 
 def update(directory: pathlib.Path, pot: pathlib.Path) -> None:
