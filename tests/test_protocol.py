@@ -1,6 +1,7 @@
 """The protocol's lines: every message comes back equal, and whatever else arrives is ``bad-message``, nothing worse."""
 
 import json
+import pathlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -121,6 +122,17 @@ def test_questions_that_a_line_has_no_room_for_are_named_all_the_same() -> None:
     assert isinstance(questions, list) and len(questions) == 20
     assert len(protocol.encode({"id": 1, "result": {"questions": questions}})) < protocol.LIMIT
     assert questions[0]["request"] and questions[-1] == {**asked, "request": None}
+
+
+def test_every_key_of_a_request_is_documented() -> None:
+    less = prompts.Narrowing(scopes=(FOLDER,), title="less", allows="", risk=model.Risk.LOW)
+    settled = prompts.Settled(title="x", effect=model.Effect.DENY, locked=True, reason="y")
+    asked = handshake.question("sheets", open=(FOLDER,), narrower=(less,))
+    data = wire.request_data(handshake.request(asked, settled=(settled,)))
+    documented = (pathlib.Path(__file__).parents[1] / "docs" / "protocol.md").read_text("utf-8")
+    (question,) = data["questions"]  # type: ignore[misc]
+    for part in (data, question, *question["narrower"], *data["settled"], *wire.answers_data(DENIED)):  # type: ignore[misc]
+        assert [key for key in part if f"`{key}`" not in documented] == []
 
 
 def test_an_error_goes_through_whole() -> None:
