@@ -17,10 +17,10 @@ def install(at: known.Here, name: str) -> known.Report:
     """
     app = _app(at, name)
     found = launchers.find(app, at.environ, at.places)
-    overrides.install(at.places, app.id, DESKTOP, [each.wanted for each in found])
+    over = overrides.install(at.places, app.id, DESKTOP, [each.wanted for each in found])
     launchers.reload_bus(at.environ, at.places)
     data = {"app": app.id, "installed": [_installed(each) for each in found]}
-    return known.Report(data=data, lines=tuple(line for each in found for line in _lines(each)))
+    return known.Report(data=data, lines=(*said(over), *(line for each in found for line in _lines(each))))
 
 
 def wrap(at: known.Here, name: str, *, everything: bool) -> known.Report:
@@ -33,11 +33,11 @@ def wrap(at: known.Here, name: str, *, everything: bool) -> known.Report:
     wanted, then = launchers.command(app, at.environ, at.places)
     found = _found(app, at) if everything else ()
     whats = EVERYTHING if everything else (overrides.COMMAND,)
-    overrides.install(at.places, app.id, whats, [wanted, *(each.wanted for each in found)])
+    over = overrides.install(at.places, app.id, whats, [wanted, *(each.wanted for each in found)])
     launchers.reload_bus(at.environ, at.places)
     command = {"what": wanted.what, "path": wanted.path, "of": app.command[0], "left_out": []}
     data = {"app": app.id, "installed": [command, *map(_installed, found)], "then": then or None}
-    lines = [f"{wanted.path} starts {app.id}."]
+    lines = [*said(over), f"{wanted.path} starts {app.id}."]
     lines += [f"  A shell does not find it first: {then}."] if then else []
     return known.Report(data=data, lines=(*lines, *(line for each in found for line in _lines(each))))
 

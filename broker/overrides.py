@@ -32,7 +32,7 @@ class Content:
     @property
     def digest(self) -> str:
         """What tells it from others."""
-        return hashlib.sha256(b"%o\0%b\0%b" % (self.mode, os.fsencode(self.link), self.data)).hexdigest()
+        return hashlib.sha256(b"%d\0%b\0%b" % (self.mode, os.fsencode(self.link), self.data)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Override:
     @property
     def status(self) -> str:
         """``installed``, ``missing``, or ``changed`` by somebody else since."""
-        found = look(self.path)
+        found = _found(self.path)
         return "missing" if found is None else "installed" if found.digest in self.ours else "changed"
 
 
@@ -88,8 +88,8 @@ def recorded(places: state.Places) -> tuple[Override, ...]:
         raise errors.HostError("overrides-damaged", message) from error
 
 
-def install(places: state.Places, app_id: str, whats: Sequence[str], wanted: Sequence[Wanted]) -> None:
-    """Make the app's overrides of the sorts ``whats`` exactly those of ``wanted``.
+def install(places: state.Places, app_id: str, whats: Sequence[str], wanted: Sequence[Wanted]) -> tuple[Undone, ...]:
+    """Make the app's overrides of the sorts ``whats`` exactly those of ``wanted``; what was done to those that are not.
 
     Raises DecisionError ``override-taken`` or ``override-changed`` before anything changes, HostError
     ``unwritable-place``.
@@ -102,7 +102,7 @@ def install(places: state.Places, app_id: str, whats: Sequence[str], wanted: Seq
         for each in wanted:
             _put(each.path, each.content)
         stale = [e for e in known.values() if e.app_id == app_id and e.what in whats and e.path not in asked]
-        _undo(places, stale)
+        return _undo(places, stale)
 
 
 def remove(places: state.Places, app_id: str, whats: Sequence[str]) -> tuple[Undone, ...]:
@@ -126,6 +126,14 @@ def look(path: str) -> Content | None:
         raise _unwritable(path, error) from error
     message = f"`{paths.printable(path)}` is not a file that could be put back as it was"
     raise errors.DecisionError("override-taken", message)
+
+
+def _found(path: str) -> Content | None:
+    """The same, with one that is like no file where something else stands."""
+    try:
+        return look(path)
+    except errors.IntentError:
+        return Content(mode=-1)
 
 
 def _before(there: Mapping[str, Override], app_id: str, wanted: Wanted) -> Override:
@@ -160,7 +168,7 @@ def _undo(places: state.Places, overrides: Sequence[Override]) -> tuple[Undone, 
 
 def _restore(override: Override) -> Undone:
     path, before = override.path, override.before
-    now = look(path)
+    now = _found(path)
     if now is not None and now.digest not in override.ours and now != before:
         saved = f"{path}.before-{before.digest[:8]}" if before is not None else ""
         if before is not None:

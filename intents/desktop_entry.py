@@ -182,6 +182,7 @@ def _groups(text: str) -> tuple[dict[str, tuple[_Line, ...]], list[str]]:
     found: dict[str, list[_Line]] = {}
     bad: list[str] = []
     here: list[_Line] = []
+    seen: set[tuple[str, str]] = set()
     for raw in text.split("\n"):
         line = raw.strip(" \t\r")
         if _CONTROL.search(line):  # some programs take one for the end of a line
@@ -189,7 +190,7 @@ def _groups(text: str) -> tuple[dict[str, tuple[_Line, ...]], list[str]]:
             here = [] if line.startswith("[") else here
         elif line.startswith("["):
             group = _GROUP.fullmatch(line)
-            here = []
+            here, seen = [], set()
             if group and group[1] not in found:
                 found[group[1]] = here
             else:
@@ -201,9 +202,10 @@ def _groups(text: str) -> tuple[dict[str, tuple[_Line, ...]], list[str]]:
             key = _KEY.fullmatch(name.strip(" \t"))
             if not key or not equals:
                 bad.append(name or line)
-            elif any((key[1], key[2] or "") == (each.key, each.locale) for each in here):
+            elif (key[1], key[2] or "") in seen:
                 bad.append(f"the second {key[0]}")
             else:
+                seen.add((key[1], key[2] or ""))
                 here.append(_Line(text=line, key=key[1], locale=key[2] or "", value=value.strip(" \t")))
     return {name: tuple(lines) for name, lines in found.items()}, bad
 

@@ -149,6 +149,13 @@ def test_of_a_service_file_the_name_stays() -> None:
     assert desktop_entry.service(text.replace("viewer", "other"), ours()) is None
 
 
+def test_a_long_entry_comes_to_an_end() -> None:
+    """With a comparison of each line with each other, it would take minutes."""
+    lines = [f"X-Key{number}=value" for number in range(60_000)]
+    found = desktop_entry.rewrite(entry("Exec=viewer", *lines), ours())
+    assert found is not None and found.left_out == ()
+
+
 def test_cve_2021_21381_no_word_of_an_entry_names_a_file() -> None:
     """There, words of an entry named files that the app was then given; here intent-run gives what arguments name."""
     named = (

@@ -87,6 +87,17 @@ def test_what_was_changed_since_is_kept_and_nothing_is_lost(here: world.World) -
     assert overrides.recorded(here.places) == ()
 
 
+def test_a_directory_in_the_place_of_ours_stays(here: world.World) -> None:
+    path = here.home / "file"
+    path.write_bytes(b"mine")
+    install(here, wanted(path), wanted(here.home / "other"))
+    path.unlink()
+    path.mkdir()
+    assert [each.status for each in overrides.recorded(here.places)] == ["changed", "installed"]
+    assert remove(here) == ["kept", "removed"]
+    assert path.is_dir() and not (here.home / "other").exists()
+
+
 def test_what_was_removed_since_is_put_back(here: world.World) -> None:
     files = [here.home / "was", here.home / "new"]
     files[0].write_bytes(b"mine")
