@@ -24,6 +24,8 @@ class App:
     unsigned: bool
     also: tuple[str, ...] = ()  # places beside those of the intents, that are or may be given instead
     policy: policies.Policy = policies.NONE
+    wanted: str = ""  # what the user says for this start about files named there
+    files: str = ""  # what the manifest says of them
 
     @property
     def objects(self) -> dict[str, str]:
@@ -69,8 +71,11 @@ class App:
         """The declared intents against the decisions of the journal. Raises SignatureError, JournalError."""
         vetted = self.vet(book)
         stored = book.decisions(self.manifest.app.id, vetted.lineage)
-        found = self.rules(vetted)
-        return diff.diff(vetted, stored, now, self.objects, this_launch=this_launch, policy=found)
+        found, pin = self.rules(vetted), book.pin(self.manifest.app.id)
+        agreed = pin.files if pin is not None and pin.lineage == vetted.lineage else None
+        if self.wanted:
+            this_launch = (*this_launch, diff.said(self.wanted, model.Lifespan.ONCE))
+        return diff.diff(vetted, stored, now, self.objects, this_launch=this_launch, policy=found, agreed=agreed)
 
     def supposed(self, vetted: model.Vetted, decisions: Sequence[model.Decision], now: model.Clock) -> model.Delta:
         """The declared intents as they would stand if these were the decisions."""
@@ -93,6 +98,7 @@ class App:
             serial=self.manifest.app.serial,
             digest=self.manifest.digest,
             since=now.wall,
+            files=self.files,
         )
 
 
@@ -111,6 +117,7 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
     found = catalog.choose(candidates, typed=typed, wayland=bool(displays.wayland_socket(environ)))
     manifest = parse.parse(found.body, file=found.path)
     catalog.check_id(found, manifest)
+    own = manifest.app.files
     if files:
         manifest = dataclasses.replace(manifest, app=dataclasses.replace(manifest.app, files=files))
     key = _verify(found)
@@ -130,6 +137,8 @@ def load(name: str, environ: Mapping[str, str], *, typed: bool, unsigned: bool =
             *(*_found_guards(found, environ), *_program_guards(environ), *looked.guards),
         ),
         unsigned=unsigned,
+        wanted=files,
+        files=own,
         policy=policy,
     )
     return app.seeing(policy.places(manifest))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from broker import app as apps
 from broker import catalog, history, journal, known, live, moving, overrides, record, removal, running, runs, views
-from intents import decide, errors, kinds, model, paths, risk, rules
+from intents import decide, diff, errors, kinds, model, paths, risk, rules
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -156,7 +156,7 @@ def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, 
     """
     with journal.Journal.open(at.places) as book:
         found = known.find(at, book, name, changing=True)
-    declared = found.app.manifest.intents if found.app else ()
+    declared = diff.declared(found.app.manifest) if found.app else ()
     given = [decision for decision in found.live if decision.granted is not None]
     names = [intent.id for intent in declared] + [decision.intent_id for decision in given]
     for each in ids:

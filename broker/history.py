@@ -273,8 +273,8 @@ class History:
         pin = stored.read_pin(event.app, event.lineage, event.at, event.body)
         old = self.pins.get(event.app)
         if event.what is not What.REKEY and old is not None and old.lineage == pin.lineage:
-            # The serial only rises, and the agreement is as old as it was.
-            pin = replace(pin if pin.serial > old.serial else old, since=old.since)
+            # The serial only rises, and the agreement is as old as it was, and about as much.
+            pin = replace(pin if pin.serial > old.serial else old, since=old.since, files=old.files)
         elif event.what is What.SERIAL:
             return
         self.pins[event.app] = pin

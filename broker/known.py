@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from broker import app as apps
 from broker import catalog, journal, overrides, runs, state
-from intents import errors, model, parse, paths
+from intents import diff, errors, model, parse, paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,10 @@ class Known:
     def intent(self, name: str) -> model.Intent:
         """A declared intent. Raises DecisionError ``unknown-intent``, or the trouble there is."""
         app, _ = self.settled()
-        found = app.manifest.intent(name)
+        intents = diff.declared(app.manifest)
+        found = next((intent for intent in intents if intent.id == name), None)
         if found is None:
-            raise unknown_intent(self, name, [intent.id for intent in app.manifest.intents])
+            raise unknown_intent(self, name, [intent.id for intent in intents])
         return found
 
 

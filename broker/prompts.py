@@ -142,11 +142,11 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
     """
     app, trust = delta.vetted.manifest.app, delta.vetted.trust
     update = bool(delta.withdrawn) or any(
-        change.decided_by or change.moved or change.lapsed for change in delta.changes
+        any(change.decided_by) or change.moved or change.lapsed for change in delta.changes
     )
     questions = [_question(change, host, delta.vetted, update) for change in delta.questions]
     questions.sort(key=lambda question: -question.risk)
-    answered = [change for change in delta.changes if change.granted and not change.open and change.decided_by]
+    answered = [change for change in delta.changes if change.granted and not change.open and any(change.decided_by)]
     gone = [decision.granted or decision.asked for decision in delta.withdrawn]
     held = _traits((scope for change in delta.changes for scope in change.granted), host)
     return Request(
@@ -164,7 +164,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         held=held,
         category=usual.CATEGORIES[app.category].many if app.category else "",
         lifespans=decide.lifespans(trust, session_available=session_available),
-        files=app.files,
+        files=decide.settle(delta).files,
         settled=tuple(dict.fromkeys(each for change in delta.changes for each in _settled(change, host))),
     )
 

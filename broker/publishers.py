@@ -107,7 +107,7 @@ def _next_pin(app: apps.App, pin: model.Pin, now: model.Clock) -> model.Pin:
     vetted = trust.vet(app.manifest, app.key, vouched=vouched, pin=None, allow_unsigned=False)
     new = app.pin(vetted, now)
     continues = vetted.trust is not model.Trust.VOUCHED and pin.lineage != trust.UNNAMED
-    return replace(new, lineage=pin.lineage) if continues else new
+    return replace(new, lineage=pin.lineage, files=pin.files) if continues else new
 
 
 def _changes(pin: model.Pin, new: model.Pin) -> dict[str, tuple[object, object]]:

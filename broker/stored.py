@@ -9,15 +9,22 @@ Body = Mapping[str, object]
 
 def pin(pin: model.Pin) -> Body:
     """What of a pin is kept beside the app id, the lineage and the time."""
-    return {"fingerprint": pin.fingerprint, "serial": pin.serial, "digest": pin.digest}
+    return {"fingerprint": pin.fingerprint, "serial": pin.serial, "digest": pin.digest, "files": pin.files}
 
 
 def read_pin(app_id: str, lineage: str, at: int, body: Body) -> model.Pin:
     """The pin of an event. Raises ValueError."""
     match body:
         case {"fingerprint": str(fingerprint), "serial": int(serial), "digest": str(digest)}:
+            files = body.get("files")
             return model.Pin(
-                app_id=app_id, lineage=lineage, fingerprint=fingerprint, serial=serial, digest=digest, since=at
+                app_id=app_id,
+                lineage=lineage,
+                fingerprint=fingerprint,
+                serial=serial,
+                digest=digest,
+                since=at,
+                files=files if isinstance(files, str) else "",
             )
     raise ValueError("the pin cannot be read")
 

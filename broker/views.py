@@ -160,7 +160,7 @@ def show(at: known.Here, name: str) -> known.Report:
         **_names(found.app_id, app, found.app.found.path if found.app else None),
         "serial": app.serial if app else None,
         "command": list(app.command) if app else None,
-        "files": (app.files or None) if app else None,
+        "files": (decide.settle(found.delta).files or None) if found.delta else None,
         "lineage": found.lineage or None,
         "trust": found.delta.vetted.trust.value if found.delta else None,
         "fingerprint": found.app.key.fingerprint if found.app and found.app.key else None,
@@ -260,9 +260,6 @@ def _show_lines(
     if app:
         lines.append(f"  app says   its name is {wording.quote(app.name)}, version {wording.quote(app.version)}")
     lines += [f"  manifest   {where}", f"  publisher  {_publisher(found, pin)}"]
-    if app and app.files:
-        what = "read" if app.files == "read" else "read and change"
-        lines.append(f"  files      it may {what} those that you name when you start it, each time anew")
     used = data["last_used"]
     lines += [f"  last used  {day(used)}"] if isinstance(used, int) else []
     for each in instances:

@@ -209,7 +209,7 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         make=tuple(sorted((op for op in ops if isinstance(op, sandbox.HostDirectory)), key=lambda op: op.path)),
         terminal=app.interface == "terminal",
         command=app.command,
-        named=named.files(app, host),
+        named=named.files(grant.files, host),
     )
 
 

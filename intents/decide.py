@@ -102,6 +102,8 @@ def _ruled(change: model.Change) -> tuple[str, ...]:
 
 
 def _said(change: model.Change) -> str:
+    if change.intent.id == model.FILES and change.granted and not any(change.decided_by):
+        return "naming a file is your own act"
     spans = tuple(dict.fromkeys(life.span for life in change.lives))
     span = max(spans, key=list(model.Lifespan).index) if spans else None
     until = {

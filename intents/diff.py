@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from intents import model, paths, rules
+from intents.kinds import named_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,24 +30,45 @@ def diff(
     *,
     this_launch: Sequence[model.Decision] = (),
     policy: rules.Rules | None = None,
+    agreed: str | None = None,
 ) -> model.Delta:
     """Match every part of every intent with the live decisions, newest first.
 
     objects: canonical path now of each place that any intent names, and under ``model.identity`` of it the identity of
     its directory; this_launch: answers given for this launch alone or just recorded, newer than every stored one;
-    policy: the administrator's rules about the app.
+    policy: the administrator's rules about the app; agreed: what the publisher's pin says of ``[app] files``, None
+    where this manifest is the first that the user is told of.
     """
+    intents = declared(vetted.manifest)
+    told = vetted.manifest.app.files if agreed is None else agreed
     stored = sorted((d for d in decisions if d.life.live(now)), key=lambda d: d.seq, reverse=True)
-    live = (*reversed(tuple(this_launch)), *stored)
+    live = (*reversed(tuple(this_launch)), *stored, *([said(told, model.Lifespan.FOREVER)] if told else []))
     by_kind: dict[str, list[model.Decision]] = {}
     for decision in live:
         by_kind.setdefault(decision.asked.kind, []).append(decision)
     changes = tuple(
-        _change(intent, by_kind.get(intent.scope.kind, ()), objects, policy) for intent in vetted.manifest.intents
+        _change(intent, by_kind.get(intent.scope.kind, ()), objects, policy) for intent in intents
     )
-    parts = [part for intent in vetted.manifest.intents for part in intent.scope.parts()]
+    parts = [part for intent in intents for part in intent.scope.parts()]
     withdrawn = tuple(d for d in stored if not any(_speaks(d, part) for part in parts))
     return model.Delta(vetted=vetted, changes=changes, withdrawn=withdrawn)
+
+
+def declared(manifest: model.Manifest) -> tuple[model.Intent, ...]:
+    """What is matched with decisions: the intents, and ``[app] files``, which is one in all but its place."""
+    if not manifest.app.files:
+        return manifest.intents
+    scope = named_files.NamedFiles(access=manifest.app.files)
+    return (*manifest.intents, model.Intent(id=model.FILES, scope=scope, optional=True, reason="", if_denied=""))
+
+
+def said(access: str, span: model.Lifespan) -> model.Decision:
+    """That the app may do so much with files named at its start: as the user was told, or as they say for one start."""
+    scope = named_files.NamedFiles(access=access)
+    life = model.Life(span=span)
+    return model.Decision(
+        intent_id=model.FILES, asked=scope, granted=scope, life=life, objects=(), source="command"
+    )
 
 
 def _change(

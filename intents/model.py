@@ -126,6 +126,9 @@ class Intent:
     if_denied: str
 
 
+FILES = "app.files"  # the id under which ``[app] files`` is asked and answered; no intent can have it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """A parsed manifest; ``digest`` is the SHA-256 (hex) of its bytes."""
@@ -158,6 +161,7 @@ class Pin:
     serial: int  # highest ever seen
     digest: str  # of the manifest that carried it
     since: int  # seconds since the epoch
+    files: str = ""  # what its manifest said of files named at a start when the user agreed, and was told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +365,12 @@ class Grant:
     def missing_required(self) -> tuple[Intent, ...]:
         """Intents the app cannot do without and that are not granted, even in part."""
         return tuple(v.intent for v in self.verdicts if not v.intent.optional and not v.granted)
+
+    @property
+    def files(self) -> str:
+        """What the app may do with files named at its start: ``read``, ``write`` or nothing."""
+        granted = [scope for verdict in self.verdicts if verdict.intent.id == FILES for scope in verdict.granted]
+        return max((str(scope.data()["access"]) for scope in granted), default="")
 
     def scopes(self) -> tuple[tuple[str, Scope], ...]:
         """(intent id, scope) of everything granted."""

@@ -4,16 +4,16 @@ Takes host facts and gives rules as data. The executor applies them at each laun
 is older than the arguments of the launches that use it.
 """
 
-from intents import catalogue, facts, model, paths, sandbox
+from intents import catalogue, facts, paths, sandbox
 
 # Everybody can write there, so that there only the user's own files are given: other programs keep what they hand to an
 # app there.
 _SHARED = ("/tmp", "/var/tmp")
 
 
-def files(app: model.App, host: facts.HostFacts) -> sandbox.NamedFiles | None:
-    """What ``app`` takes on its command line on this host; None where it takes no files."""
-    return sandbox.NamedFiles(access=sandbox.Access(app.files), rules=_rules(host)) if app.files else None
+def files(access: str, host: facts.HostFacts) -> sandbox.NamedFiles | None:
+    """What an app takes on its command line on this host, with this access (``model.Grant.files``); None for none."""
+    return sandbox.NamedFiles(access=sandbox.Access(access), rules=_rules(host)) if access else None
 
 
 def _rules(host: facts.HostFacts) -> tuple[tuple[str, str], ...]:

@@ -145,6 +145,8 @@ def test_a_file_can_be_named_where_the_app_takes_files(home: world.World) -> Non
     file.write_text("content")
     assert asked(home, str(file), allowed=False)["named"] is None
     home.install(world.manifest(["/bin/cat"], INTENTS, serial=3, files="read"))
+    assert asked(home, str(file), allowed=False)["named"] is None, "an update takes nothing by itself"
+    control.done(home, "grant", APP, "app.files")
     command = str(asked(home, str(file), allowed=False)["named"])
     assert command == f"intent-run {APP} '{file}'"
     assert home.says(str(file)) == "content"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker import launch, named
-from intents import facts, model
+from intents import facts
 from intents import named as rules
 from tests.laws import generate
 from tests.real import world
@@ -215,15 +215,11 @@ def test_the_rules_follow_the_machine() -> None:
     seen = host(code=("/opt/intents",))
     moved = (*(pair for pair in seen.directories if pair[0] != "removable"), ("removable", "/run/media/user"))
     needed = facts.Closure(entries=(facts.Entry(path="/lib/libapp.so.1", kind="file"),))
-    app = model.App(
-        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="window",
-        aliases=(), packages=(), files="write",
-    )  # fmt: skip
-    found = rules.files(app, dataclasses.replace(seen, directories=moved, closure=needed))
+    found = rules.files("write", dataclasses.replace(seen, directories=moved, closure=needed))
     assert found is not None and found.access == "write"
     assert {("closed", "/run/"), ("open", "/run/media/user/"), ("own", "/tmp/")} <= {*found.rules}
     assert {path for word, path in found.rules if word == "kept"} == {"/opt/intents/", "/lib/libapp.so.1/"}
-    assert rules.files(dataclasses.replace(app, files=""), seen) is None
+    assert rules.files("", seen) is None
 
 
 def test_uris_are_read_and_written(home: Home) -> None:

@@ -24,7 +24,7 @@ NOW = (
 DECISION = "{seq, intent, effect, asked, granted, span, until, at, source}"
 RULE = "{file, line, app, kind, scope, effect, locked, reason}"
 ERROR = "{code, message, subject, hint, exit_status}"
-PIN = "{app, lineage, fingerprint, serial, digest, since}"
+PIN = "{app, lineage, fingerprint, serial, digest, since, files}"
 
 
 def here() -> known.Here:

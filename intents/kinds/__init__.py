@@ -21,6 +21,7 @@ from intents.kinds import (
     input_method,
     media_control,
     multiarch,
+    named_files,
     nested_sandbox,
     network,
     notifications,
@@ -114,6 +115,7 @@ def to_data(scope: model.Scope) -> dict[str, object]:
 
 
 def from_data(table: Mapping[str, object]) -> model.Scope:
-    """Read what ``to_data`` wrote. Raises ManifestError."""
+    """Read what ``to_data`` wrote, also of what no manifest writes as an intent. Raises ManifestError."""
     keys = dict(table)
-    return read(str(keys.pop("kind", "")), keys)
+    kind = str(keys.pop("kind", ""))
+    return named_files.NamedFiles.read(keys) if kind == named_files.KIND else read(kind, keys)

@@ -25,12 +25,12 @@ def stands(part: model.Scope, newest_first: Sequence[model.Decision], objects: M
     if not covering:  # rule 6
         return Standing(granted=frozenset(granted), denied=False, open=True, moved=frozenset())
     decision = covering[0]
-    out = outside(decision, part, objects) if decision.granted is not None else frozenset[str]()
+    met = shared(decision, part)
+    out = outside(decision, met, objects) if met is not None else frozenset[str]()
     if decision.granted is not None and (out or not counts(decision, [*less, decision], objects)):
         moved = away(decision, objects) or out
         return Standing(granted=frozenset(granted), denied=False, open=True, moved=moved)
-    met = shared(decision, part)  # rule 1
-    all_of_it = granted if met is None else {*granted, met}
+    all_of_it = granted if met is None else {*granted, met}  # rule 1
     return Standing(granted=frozenset(all_of_it), denied=met is None, open=False, moved=frozenset())
 
 
@@ -52,12 +52,12 @@ def away(allowance: model.Decision, objects: Mapping[str, str]) -> frozenset[str
     return frozenset(name.removeprefix("inode ") for name in other)
 
 
-def outside(allowance: model.Decision, part: model.Scope, objects: Mapping[str, str]) -> frozenset[str]:
-    """The places of a part that lead out of those which the allowance was given for (rule 4)."""
+def outside(allowance: model.Decision, given: model.Scope, objects: Mapping[str, str]) -> frozenset[str]:
+    """The places of what is given that lead out of those which the allowance was given for (rule 4)."""
     roots = [then for name, then in allowance.objects if not name.startswith("inode ")]
     return frozenset(
         place
-        for place in part.objects()
+        for place in given.objects()
         if place not in dict(allowance.objects)
         and not any(f"{objects.get(place)}/".startswith(f"{root}/") for root in roots)
     )

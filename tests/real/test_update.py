@@ -1,10 +1,8 @@
 """Whose manifest is started, and what an update changes: pins, serials, the difference to ask (SPEC §7, §8.3)."""
 
 import base64
-import dataclasses
 import os
 import pathlib
-import shutil
 import socket
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,11 +11,9 @@ from unittest import mock
 import pytest
 
 from broker import app as apps
-from broker import catalog, guards, journal, launch, state
+from broker import catalog, launch
 from broker.history import What
-from intents import diff
 from tests import control
-from tests.conftest import must_work
 from tests.real import starting, world
 from tests.real.starting import BOTH, LOOK, NET_TITLE, NETWORK, NOTES, NOTES_TITLE, WARM
 from tests.real.world import APP
@@ -316,50 +312,6 @@ def test_an_alias_is_decided_anew_when_a_compositor_comes(home: world.World) -> 
         compositor.bind(str(display))
         with starting.start(home, removed=mine, **look) as begun:
             assert begun.ends(0) == "window\r\n"
-
-
-IDENTITY_UNKNOWN = "from broker import guards\nguards.lasting = lambda path: False\n"
-
-
-def test_another_directory_at_the_same_path_is_asked_again(home: world.World) -> None:
-    must_work(guards.lasting(str(home.home)), "a home on a file system that keeps numbers from boot to boot")
-    for _ in range(2):  # the second one may have got the number of the first
-        shutil.rmtree(home.home / "Notes")
-        (home.home / "Notes").mkdir()
-        (home.home / "Notes" / "old").write_text("old notes of somebody else\n")
-    assert starting.got(home.says(LOOK)) == set()
-    assert starting.got(home.says(LOOK, removed=IDENTITY_UNKNOWN)) == set(), "it was known, so it has to be known still"
-    with starting.start(home, LOOK) as begun:
-        begun.settle()
-        text = " ".join(" ".join(begun.lines()).replace("│", " ").split())
-        assert "home/Notes is another directory than the one you decided about" in text
-        assert not begun.row(NET_TITLE)
-        begun.choose(NOTES_TITLE, "ALLOW always")
-        begun.go()
-        assert starting.got(begun.ends(0)) == {"notes"}
-    assert starting.got(starting.quietly(home, LOOK, removed=WARM)) == {"notes"}
-
-
-def test_without_identities_another_directory_would_pass(home: world.World) -> None:
-    home.decide("notes")
-    for decision in control.decisions(home):
-        assert len(decision.objects) == 2 or decision.granted is None
-    unknown = [dataclasses.replace(each, objects=each.places) for each in control.decisions(home)]
-    shutil.rmtree(home.home / "Notes")
-    (home.home / "Notes").mkdir()
-    app = home.load()
-    with journal.Journal.open(home.places) as book:
-        found = diff.diff(app.vet(book), unknown, state.clock(home.places), app.objects)
-    assert not found.questions
-
-
-def test_a_file_may_be_replaced() -> None:
-    """Editors write another file and rename it."""
-    with starting.home({"notes": {"kind": "path", "place": "home/Notes/old", "access": "read"}}) as where:
-        where.decide("notes")
-        (where.home / "Notes" / "new").write_text("old notes, corrected\n")
-        (where.home / "Notes" / "new").rename(where.home / "Notes" / "old")
-        assert "corrected" in where.says("cat ~/Notes/old")
 
 
 def test_a_directory_that_became_a_link_is_asked_again(home: world.World) -> None:
