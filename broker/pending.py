@@ -96,10 +96,13 @@ def answer(at: known.Here, question: str, shown: str, given: Sequence[prompts.An
     found = by_id(at, question)
     if shown != found.shown:
         raise protocol.question_changed(question)
-    if given is None:
-        answers.unanswered(found.asked)
-    else:
+    if given is not None:
         answers.keep(found.asked, given, source="prompt")
+        return
+    with journal.Journal.open(at.places) as book:
+        rests = answers.rests_until(book, found.asked.delta, at.now)
+    if not rests:  # it would only be said again what is on record
+        answers.unanswered(found.asked)
 
 
 def stands(at: known.Here, one: Waiting) -> bool:

@@ -128,8 +128,11 @@ def test_nobodys_answer_is_no_decision(asked: world.World) -> None:
     with serving.served(asked), serving.connected(asked) as broker:
         (one,) = serving.questions(broker)
         broker.call("answer", question=one["question"], shown=one["shown"], answers=None)
+        assert serving.questions(broker) == [one] and starting.pending(asked) == 1
+        for _ in range(5):
+            broker.call("answer", question=one["question"], shown=one["shown"], answers=None)
         assert serving.questions(broker) == [one]
-    assert starting.events(asked, What.DECISION) == [] and starting.pending(asked) == 1
+    assert starting.events(asked, What.DECISION) == [] and starting.pending(asked) == 3, "the journal does not grow"
 
 
 def test_prompt_answered_after_it_became_moot(asked: world.World) -> None:
