@@ -18,6 +18,8 @@ _MOVING = (inside.MOVED, errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 _MOUNTED = (
     sandbox.Bind | sandbox.Device | sandbox.Symlink | sandbox.Tmpfs | sandbox.HostDirectory | sandbox.PrivateLink
 )
+_SHOWN = sandbox.Bind | sandbox.Device
+_MOVES = "the app keeps changing what is there"
 NEXT = "at its next start"
 
 
@@ -112,9 +114,11 @@ def take(
         before = _look(way)
         goes = [mount.point for mount in before.here if _lost(before, mount, meant.values(), kept)]
         mapped = holding.mapped(instance, goes)
-        _take(way, meant.values(), kept)
-        lost = [piece for piece in kept if piece.source and before.find(piece) and not _look(way).find(piece)]
-        _give(way, [_Wanted(piece=piece) for piece in lost])
+        why = _take(way, meant.values(), kept)
+        # What stood on it went with it, and what is to be seen with less: that is mounted again.
+        still = _look(way)
+        again = [_wanted(op, left) for op in left.mounts if isinstance(op, _SHOWN)] if left else []
+        _give(way, [each for each in again if before.find(each.piece) and not still.find(each.piece)])
         after = _look(way)
     rows = [
         Changed(intent=piece.intent, place=piece.dest, before=before.how(piece), after=after.how(piece))
@@ -122,7 +126,7 @@ def take(
     ]
     left_over = {mount.number for mount in after.here}
     points = {mount.number: mount.point for mount in before.here if mount.number not in left_over}
-    stuck = [(row.intent, f"{paths.printable(row.place)} could not be taken") for row in rows if _stuck(row, kept)]
+    stuck = [(row.intent, f"{paths.printable(row.place)} is still there ({why})") for row in rows if _stuck(row, kept)]
     return Outcome(
         instance=instance,
         changed=tuple(row for row in rows if row.before != row.after),
@@ -166,8 +170,9 @@ def _lost(
     )
 
 
-def _take(way: inside.Door, meant: Collection[runs.Piece], kept: Sequence[runs.Piece]) -> None:
-    """Take until nothing is left to take, or the tries are over."""
+def _take(way: inside.Door, meant: Collection[runs.Piece], kept: Sequence[runs.Piece]) -> str:
+    """Take until nothing is left to take, or the tries are over; then why."""
+    why = ""
     busy: set[int] = set()  # mounts through which something is open for writing: they are exchanged instead
     for _ in range(TRIES):
         sight = _look(way)
@@ -179,10 +184,13 @@ def _take(way: inside.Door, meant: Collection[runs.Piece], kept: Sequence[runs.P
             for step in found
         ]
         if not steps:
-            return
+            return ""
         for step, error in zip(steps, inside.change(way, steps), strict=True):
             if isinstance(step, inside.Narrow) and error and error.errno == errno.EBUSY:
                 busy.add(step.mount)
+            elif error:
+                why = _MOVES if error.errno in _MOVING else str(error.strerror)
+    return why
 
 
 def _close(
@@ -222,7 +230,7 @@ def give(instance: runs.Instance, ids: Sequence[str], box: sandbox.Sandbox, own:
     later = [(intent, why) for intent in ids if (why := _waits(box, intent))]
     waiting = {intent for intent, _ in later}
     ops = [op for op in box.ops if op.because in ids and op.because not in waiting]
-    wanted = [_wanted(op, ops) for op in ops if isinstance(op, sandbox.Bind | sandbox.Device)]
+    wanted = [_wanted(op, box) for op in ops if isinstance(op, _SHOWN)]
     with inside.door(instance) as way:
         before = _look(way)
         new = [each for each in wanted if before.how(each.piece) not in (each.piece.how, "write")]
@@ -256,9 +264,11 @@ def _waits(box: sandbox.Sandbox, intent: str) -> str:
     return f"{others[0].describe()}: {NEXT}" if others else ""
 
 
-def _wanted(op: sandbox.Bind | sandbox.Device, ops: Iterable[sandbox.Op]) -> _Wanted:
+def _wanted(op: sandbox.Bind | sandbox.Device, box: sandbox.Sandbox) -> _Wanted:
+    """One thing that a sandbox shows, with what it hides below it, whoever's that is: of two masks one is left."""
     source, how = (op.source, op.access.value) if isinstance(op, sandbox.Bind) else (op.dest, "device")
-    hidden = [each.dest for each in ops if isinstance(each, sandbox.Tmpfs) and paths.inside(each.dest, op.dest)]
+    masks = [each.dest for each in box.mounts if isinstance(each, sandbox.Tmpfs) and each.mask]
+    hidden = [place for place in masks if paths.inside(place, op.dest)]
     return _Wanted(
         piece=runs.Piece(intent=op.because, dest=op.dest, source=source, how=how, since=True),
         masks=tuple(source + place[len(op.dest) :] for place in hidden),
@@ -268,7 +278,6 @@ def _wanted(op: sandbox.Bind | sandbox.Device, ops: Iterable[sandbox.Op]) -> _Wa
 def _give(way: inside.Door, wanted: Sequence[_Wanted]) -> list[tuple[str, str]]:
     """Mount pieces; (intent, why) for those that could not be."""
     refused: dict[str, tuple[str, str]] = {}
-    last = "the app keeps changing what is there"
     for _ in range(TRIES):
         sight = _look(way)
         left = [each for each in wanted if each.piece.dest not in refused and not _stands(sight, each.piece)]
@@ -285,7 +294,7 @@ def _give(way: inside.Door, wanted: Sequence[_Wanted]) -> list[tuple[str, str]]:
     else:
         for each in left:
             place = paths.printable(each.piece.dest)
-            refused[each.piece.dest] = (each.piece.intent, f"{place} cannot be mounted, {last}: {NEXT}")
+            refused[each.piece.dest] = (each.piece.intent, f"{place} cannot be mounted ({_MOVES}): {NEXT}")
     return list(refused.values())
 
 

@@ -82,11 +82,12 @@ def others(path: str, mounts: Iterable[Mount]) -> Iterator[str]:
 
 
 def identity(path: str, table: Iterable[Mount]) -> tuple[str, str]:
-    """What a canonical path names, whatever else is mounted where: a device, and a path on the file system there.
-
-    Raises ValueError without a mount that holds it.
-    """
-    here, within = _stands(path, [mount for mount in table if paths.inside(path, mount.point)])
+    """What a canonical path names, wherever else it is mounted: a device, and a path on the file system there; both are
+    empty where the table knows of none."""
+    over = [mount for mount in table if paths.inside(path, mount.point)]
+    if not over:
+        return "", ""
+    here, within = _stands(path, over)
     return here.device, within
 
 

@@ -28,7 +28,12 @@ def take(at: known.Here, found: known.Known, ids: Collection[str]) -> tuple[live
         app = found.app
         whole = _box(app, delta, lambda verdict: _parts(verdict) if verdict.intent.id in ids else verdict.granted)
         left = _box(app, delta, lambda verdict: verdict.granted)
-        return live.take(instance, ids, whole, left)
+        outcome = live.take(instance, ids, whole, left)
+        names = [intent.id for intent in app.manifest.intents if intent.scope.kind == "dns"] if app else []
+        if names and names[0] in ids and left and left.share("network"):
+            why = "with the whole network it can ask a name server itself"
+            outcome = dataclasses.replace(outcome, later=(*outcome.later, (names[0], why)))
+        return outcome
 
     return _each(at, found, ids, one)
 
@@ -64,10 +69,10 @@ def _each(
                 if not instance.members():
                     raise TimeoutError("it has not started yet")
                 made.append(change(instance, delta))
-            except OSError as error:
+            except (OSError, errors.HostError) as error:
                 if instance.running:
-                    why = f"the system keeps its sandbox shut ({error.strerror or error}): nothing changes in it"
-                    made.append(_waiting(instance, ids, why))
+                    reason = error.message if isinstance(error, errors.HostError) else error.strerror or str(error)
+                    made.append(_waiting(instance, ids, f"nothing changes in what runs ({reason})"))
     return tuple(made)
 
 

@@ -238,7 +238,7 @@ def test_a_reserved_place_below_a_live_grant_stays_hidden(home: world.World, mon
         assert app.reaches(canary) == (False, False)
     with lively.running(home, removed=start) as app:
         assert app.mounts() == given
-    monkeypatch.setattr(live, "_wanted", lambda op, _ops: live._Wanted(piece=_piece(op)))
+    monkeypatch.setattr(live, "_wanted", lambda op, _box: live._Wanted(piece=_piece(op)))
     with lively.running(home, removed=start) as app:
         now(home, "revoke", "wide")
         control.done(home, "grant", APP, "wide", "--now", "--confirm", "wide")
@@ -247,6 +247,42 @@ def test_a_reserved_place_below_a_live_grant_stays_hidden(home: world.World, mon
 
 def _piece(op: sandbox.Bind) -> runs.Piece:
     return runs.Piece(intent=op.because, dest=op.dest, source=op.source, how=op.access.value, since=True)
+
+
+def test_what_stood_on_a_place_that_is_taken_comes_back_with_its_masks(
+    home: world.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide, inner = home.base / "wide", home.base / "wide" / "inner"
+    canary = inner / "reserved" / "canary"
+    canary.parent.mkdir(parents=True)
+    for file in (canary, inner / "file", wide / "file"):
+        file.write_text("shown")
+    monkeypatch.setattr(host, "RESERVED", (*host.RESERVED, str(canary.parent)))
+    start = f"from broker import host\nhost.RESERVED = {host.RESERVED!r}"
+    (home.home / "link").symlink_to(inner)
+    intents = {"wide": access(str(wide)), "inner": access("home/link")}
+    home.install(world.manifest(world.SHELL, intents, interface="window", serial=2))
+    home.decide()
+    with lively.running(home, removed=start) as app:
+        assert app.reaches(wide / "file") == app.reaches(inner / "file") == (True, False)
+        now(home, "revoke", "wide")
+        assert app.reaches(wide / "file") == (False, False)
+        assert app.reaches(inner / "file") == (True, False), "another grant gives that"
+        assert app.reaches(canary) == (False, False)
+        given = app.mounts()
+    with lively.running(home, removed=start) as app:
+        assert app.mounts() == given
+
+
+def test_names_are_taken_and_what_that_is_worth_is_said(home: world.World) -> None:
+    intents = {"net": control.NETWORK, "names": {"kind": "dns", "scope": "any"}}
+    home.install(world.manifest(world.SHELL, intents, interface="window", serial=2))
+    home.decide()
+    with lively.running(home) as app:
+        row = now(home, "revoke", "names", status=1)
+        assert "/etc/resolv.conf" in {each["place"] for each in row["changed"]}
+        assert row["later"] == [{"intent": "names", "why": "with the whole network it can ask a name server itself"}]
+        assert app.reaches("/etc/resolv.conf") == (False, False)
 
 
 def test_the_record_of_another_sandbox_opens_no_door(home: world.World) -> None:

@@ -71,6 +71,27 @@ def test_a_bus_is_closed() -> None:
                     assert "string" in app.says(call), "until its next start"
 
 
+def test_a_portal_is_closed_with_the_bus_that_leads_to_it() -> None:
+    """Its filter runs in a sandbox of its own, and its sockets are of that sandbox's network (SPEC §9.8)."""
+    must_work(shutil.which("xdg-dbus-proxy"), "xdg-dbus-proxy")
+    portal = "org.freedesktop.portal.Desktop"
+    with world.world() as home:
+        address = f"unix:path={home.runtime}/bus"
+        with peers.message_bus(home.base, address, {}):
+            peers.eventually((home.runtime / "bus").exists, "the bus")
+            home.environ["DBUS_SESSION_BUS_ADDRESS"] = address
+            env = {"PATH": os.environ["PATH"], "DBUS_SESSION_BUS_ADDRESS": address}
+            with peers.child(test_attacks_bus.owner(portal), env):
+                peers.eventually(lambda: test_attacks_bus.owned(env, portal), "the portal")
+                home.install(world.manifest(world.SHELL, {"links": {"kind": "open-uri"}}, interface="window"))
+                home.decide()
+                with lively.running(home) as app:
+                    over = connected(app, f"/run/user/{os.geteuid()}/bus")
+                    row = revoked(home, "links")
+                    assert row["closed"] == ["session"] and row["later"] == []
+                    peers.eventually(over.exists, "the end of the connection")
+
+
 def test_sound_is_closed() -> None:
     must_work(shutil.which("pulseaudio"), "pulseaudio, a sound server")
     with world.world() as home:
