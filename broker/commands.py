@@ -91,7 +91,7 @@ def grant(
     lines = [line for each in granted for line in _grant_lines(app, each)]
     lines += [f"From now on {found.app_id} belongs to {pinned}."] if new else []
     if now:
-        lines += [line for outcome in outcomes for line in _given(outcome)]
+        lines += [line for outcome in outcomes for line in _given(outcome, at.places.home)]
     else:
         lines += [f"pid {instance.pid} does not get it before its next start, or with --now." for instance in instances]
     return known.Report(data=data, lines=tuple(lines))
@@ -142,9 +142,9 @@ def _grant_lines(app: apps.App, each: _Granted) -> list[str]:
     return [*lines, f"  Not given for now: {each.withheld}."] if each.withheld else lines
 
 
-def _given(outcome: live.Outcome) -> list[str]:
+def _given(outcome: live.Outcome, home: str) -> list[str]:
     nothing = not outcome.changed and not outcome.later
-    return [f"pid {outcome.instance.pid} has it already."] if nothing else list(running.lines(outcome))
+    return [f"pid {outcome.instance.pid} has it already."] if nothing else list(running.lines(outcome, home))
 
 
 def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, stop: bool = False) -> known.Report:
@@ -185,7 +185,8 @@ def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, 
     instances = _running(at, found.app_id)
     lines = [f"{found.app_id}: denied always: {', '.join(denied) or 'nothing, it has no intents'}."]
     lines += [f"{each} stays allowed, by {rule.place}: “{rule.reason}”" for each, rule in stays.items()]
-    lines += [line for outcome in outcomes for line in running.lines(outcome, stopped=outcome in ended, offer=True)]
+    for outcome in outcomes:
+        lines += running.lines(outcome, at.places.home, stopped=outcome in ended, offer=True)
     lines += [] if now else [_keeps(instance) for instance in instances]
     data = {
         "app": found.app_id,

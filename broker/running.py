@@ -127,10 +127,10 @@ def as_data(outcome: live.Outcome, *, stopped: bool = False) -> dict[str, object
     }
 
 
-def lines(outcome: live.Outcome, *, stopped: bool = False, offer: bool = False) -> Iterator[str]:
-    """The same for people; offer: how to end what stays."""
+def lines(outcome: live.Outcome, home: str, *, stopped: bool = False, offer: bool = False) -> Iterator[str]:
+    """The same for people; home: what is ``~`` to them; offer: how to end what stays."""
     pid = f"pid {outcome.instance.pid}"
-    yield from (f"{pid}: {words}." for words in _grouped(outcome.changed))
+    yield from (f"{pid}: {words}." for words in _grouped(outcome.changed, home))
     for name in outcome.closed:
         yield f"{pid}: {name}: closed, with every connection to it."
     if outcome.also:
@@ -139,7 +139,8 @@ def lines(outcome: live.Outcome, *, stopped: bool = False, offer: bool = False) 
         yield f"{pid}: {intent}: {why}."
     if outcome.held:
         yield f"{pid}: stays open: {_counted(outcome)}:"
-        yield from (f"    {_shown(held.program)} ({held.pid}): {_shown(held.place)}" for held in outcome.held[:_NAMED])
+        for held in outcome.held[:_NAMED]:
+            yield f"    {paths.printable(held.program)} ({held.pid}): {_shown(held.place, home)}"
         more = len(outcome.held) - _NAMED
         yield from [f"    and {more} more"] if more > 0 else []
     if stopped:
@@ -156,19 +157,20 @@ def told(instance: runs.Instance) -> dict[str, Any]:
     return {**instance.as_data(), "given": list(instance.given), "drift": drift}
 
 
-def drift_lines(data: Mapping[str, Any], lead: str) -> Iterator[str]:
+def drift_lines(data: Mapping[str, Any], home: str, lead: str) -> Iterator[str]:
     """The drift of ``told`` for people."""
     if data["drift"] is None:
         yield f"{lead}what is mounted in it now cannot be seen"
         return
-    yield from (f"{lead}since its start: {words}" for words in _grouped([live.Changed(**row) for row in data["drift"]]))
+    rows = [live.Changed(**row) for row in data["drift"]]
+    yield from (f"{lead}since its start: {words}" for words in _grouped(rows, home))
 
 
-def _grouped(rows: Sequence[live.Changed]) -> Iterator[str]:
+def _grouped(rows: Sequence[live.Changed], home: str) -> Iterator[str]:
     """A clause for each intent and what became of it, with the places if they are few."""
     found: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        found.setdefault((row.intent, _became(row)), []).append(paths.printable(row.place))
+        found.setdefault((row.intent, _became(row)), []).append(_shown(row.place, home))
     for (intent, became), places in found.items():
         more = f" and {len(places) - _NAMED} more places" if len(places) > _NAMED else ""
         yield f"{intent}: {', '.join(places[:_NAMED])}{more}: {became}"
@@ -203,5 +205,5 @@ def _plural(words: str, count: int) -> str:
     return words.replace("file", "files") if "file" in words else words.replace("directory", "directories")
 
 
-def _shown(text: str) -> str:
-    return paths.printable(text) or "?"
+def _shown(place: str, home: str) -> str:
+    return paths.printable("~" + place[len(home) :] if paths.inside(place, home) else place)

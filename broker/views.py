@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from broker import app as apps
 from broker import catalog, history, journal, known, prompts, running, runs
@@ -175,7 +174,11 @@ def show(at: known.Here, name: str) -> known.Report:
         "last_used": runs.last_used(at.places, found.app_id),
         "running": instances,
     }
-    return known.Report(data=data, lines=tuple(_show_lines(found, data, pin, instances)))
+    runs_now: list[str] = []
+    for each in instances:
+        runs_now.append(f"  running    pid {each['pid']}, since {day(each['started'])}")
+        runs_now += running.drift_lines(each, at.places.home, " " * 13)
+    return known.Report(data=data, lines=tuple(_show_lines(found, data, pin, runs_now)))
 
 
 def _together(found: known.Known) -> list[str]:
@@ -252,7 +255,7 @@ def withheld(app: apps.App, intent_id: str, scopes: Sequence[model.Scope]) -> st
 
 
 def _show_lines(
-    found: known.Known, data: Mapping[str, object], pin: model.Pin | None, instances: Sequence[Mapping[str, Any]]
+    found: known.Known, data: Mapping[str, object], pin: model.Pin | None, runs_now: Sequence[str]
 ) -> list[str]:
     app = found.app.manifest.app if found.app else None
     where = f"{found.app.found.path}, serial {found.app.manifest.app.serial}" if found.app else "none that can be read"
@@ -262,8 +265,7 @@ def _show_lines(
     lines += [f"  manifest   {where}", f"  publisher  {_publisher(found, pin)}"]
     used = data["last_used"]
     lines += [f"  last used  {day(used)}"] if isinstance(used, int) else []
-    for each in instances:
-        lines += [f"  running    pid {each['pid']}, since {day(each['started'])}", *running.drift_lines(each, " " * 13)]
+    lines += runs_now
     lines += [f"  trouble    {found.trouble.message}", f"  next       {found.trouble.hint}"] if found.trouble else []
     intents = data["intents"]
     assert isinstance(intents, list)
@@ -339,9 +341,8 @@ def ps(at: known.Here) -> known.Report:
         runs.sweep(at.places, book, at.now)
     rows = [(each, running.told(each)) for each in runs.instances(at.places)]
     head = (f"{'PID':>8}  {'STARTED':16}  APP",) if rows else ("Nothing runs.",)
-    lines = [
-        line
-        for each, data in rows
-        for line in (f"{each.pid:>8}  {day(each.at)}  {each.app_id}", *running.drift_lines(data, " " * 10))
-    ]
+    lines = []
+    for each, data in rows:
+        lines.append(f"{each.pid:>8}  {day(each.at)}  {each.app_id}")
+        lines += running.drift_lines(data, at.places.home, " " * 10)
     return known.Report(data={"instances": [data for _, data in rows]}, lines=(*head, *lines))

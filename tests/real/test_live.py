@@ -191,8 +191,8 @@ def test_ps_and_show_tell_what_is_mounted_and_not_what_was_granted(home: world.W
         drift = {(each["intent"], each["before"], each["after"]) for each in row["drift"]}
         assert drift == {("docs", "write", None), ("pics", None, "read")}
         said = control.done(home, "ps")
-        assert f"docs: {home.home}/Documents: gone from it" in said
-        assert f"pics: {home.home}/Pictures: there now, to be read" in said
+        assert "docs: ~/Documents: gone from it" in said
+        assert "pics: ~/Pictures: there now, to be read" in said
         assert app.again().given == ("docs",)
 
 
