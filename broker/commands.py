@@ -158,14 +158,7 @@ def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, 
         found = known.find(at, book, name, changing=True)
     declared = diff.declared(found.app.manifest) if found.app else ()
     given = [decision for decision in found.live if decision.granted is not None]
-    names = [intent.id for intent in declared] + [decision.intent_id for decision in given]
-    for each in ids:
-        if each not in names:
-            raise known.unknown_intent(found, each, list(dict.fromkeys(names)))
-        if found.delta and each in [intent.id for intent in declared]:
-            change = found.delta.change(each)
-            rules.refuse_locked(change, decides=not change.locked)
-    meant = set(ids or names)
+    meant = _meant(found, ids, [*(intent.id for intent in declared), *(decision.intent_id for decision in given)])
     scopes = [(intent.id, part) for intent in declared if intent.id in meant for part in intent.scope.parts()]
     scopes += [(decision.intent_id, decision.asked) for decision in given if decision.intent_id in meant]
     life = model.Life(span=model.Lifespan.FOREVER)
@@ -198,6 +191,17 @@ def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, 
     }
     left = any(outcome.later for outcome in outcomes if outcome not in ended)
     return known.Report(data=data, lines=tuple(lines), negative=left)
+
+
+def _meant(found: known.Known, ids: Sequence[str], names: Sequence[str]) -> set[str]:
+    """The intents to revoke, all of ``names`` unless some are named. Raises DecisionError."""
+    for each in ids:
+        if each not in names:
+            raise known.unknown_intent(found, each, list(dict.fromkeys(names)))
+        if found.delta and found.app and found.app.manifest.intent(each):
+            change = found.delta.change(each)
+            rules.refuse_locked(change, decides=not change.locked)
+    return set(ids or names)
 
 
 def _denial(intent_id: str, scope: model.Scope, life: model.Life, now: model.Clock) -> model.Decision:
