@@ -5,7 +5,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import commands, history, journal, known, protocol, record, runs, views
@@ -120,8 +120,12 @@ def give(
     seconds: int,
     *,
     sure: bool,
+    still: Callable[[journal.Journal], object] = lambda _: None,
 ) -> known.Report:
-    """Record one answer. sure: it was said twice, as what is critical has to be. Raises DecisionError, RefusedError."""
+    """Record one answer. sure: it was said twice, as what is critical has to be.
+
+    still: raises when it is too late to. Raises DecisionError, RefusedError.
+    """
     app, delta = found.settled()
     if picked.scopes and picked.risk >= model.Risk.CRITICAL and not sure:
         message = f"`{intent.id}` is critical: {picked.allows}"
@@ -140,7 +144,12 @@ def give(
         intent, delta.change(intent.id).free, effect, life, app.objects, narrowed, source="command", now=at.now
     ):
         entries.append(history.decided(found.app_id, found.lineage, decision))
-    record.commit(at.places, found.app_id, at.now, entries)
+
+    def kept(book: journal.Journal) -> list[history.Entry]:
+        still(book)
+        return entries
+
+    record.commit_by(at.places, found.app_id, at.now, kept)
     verb = "is denied" if not picked.scopes else "is allowed" if narrowed is None else "is allowed in part"
     loud = f" ({views.risk_words(picked.risk)})" if picked.scopes else ""
     lines = [f"{found.app_id}: {intent.id} {verb} {views.how_long(life)}{loud}."]
@@ -166,17 +175,23 @@ def give(
 def change(at: known.Here, values: Mapping[str, object]) -> Mapping[str, object]:
     """The protocol's method ``change``: the same for a front-end, which names what it showed (docs/protocol.md)."""
     read = {key: protocol.read_text(values, key) for key in ("app", "intent", "offer", "span", "shown")}
-    with journal.Journal.open(at.places) as book:
+
+    def shown_still(book: journal.Journal) -> tuple[known.Known, model.Intent, tuple[Offer, ...]]:
         found = known.find(at, book, read["app"], changing=True)
-    intent = found.intent(read["intent"])
-    made = offers(at, found, intent)
-    if shown(found, intent, made) != read["shown"]:
-        raise protocol.question_changed(f"{found.app_id} {intent.id}")
+        intent = found.intent(read["intent"])
+        made = offers(at, found, intent)
+        if shown(found, intent, made) != read["shown"]:
+            raise protocol.question_changed(f"{found.app_id} {intent.id}")
+        return found, intent, made
+
+    with journal.Journal.open(at.places) as book:
+        found, intent, made = shown_still(book)
     picked = _named(found, intent, made, read["offer"])
     if read["span"] not in picked.spans:
         raise protocol.not_on_offer(f"{found.app_id} {intent.id}")
     span = model.Lifespan(read["span"])
-    return give(at, found, intent, picked, span, 0, sure=values.get("sure") is True).data
+    sure = values.get("sure") is True
+    return give(at, found, intent, picked, span, 0, sure=sure, still=shown_still).data
 
 
 def _named(found: known.Known, intent: model.Intent, made: Sequence[Offer], name: str) -> Offer:

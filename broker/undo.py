@@ -49,7 +49,12 @@ def undo(
     seq = None
     if not dry:
         confirm(found, [] if sure else shifts, confirmed)
-        (seq,) = record.commit(at.places, act.app, at.now, [entry])
+
+        def still(book: journal.Journal) -> list[history.Entry]:
+            acts.containing(book.events(), act.seqs[0])  # somebody else may have decided meanwhile
+            return [entry]
+
+        (seq,) = record.commit_by(at.places, act.app, at.now, still)
     words = [log.words(event) for event in act.events]
     lines = [f"{act.app}: no longer counts: {each}" for each in words]
     lines += [shift.line for shift in shifts]

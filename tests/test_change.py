@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from broker import known, overview
+from broker import known, overview, record
 from intents import errors
 from tests import control, ruled
 from tests.control import APP, NETWORK, NOTES
@@ -133,6 +133,22 @@ def test_a_front_end_changes_only_what_it_showed(home: world.World) -> None:
     assert control.states(home)["net"] == "denied"
     call(home, "change", **values, shown=page(home, "net")["shown"])
     assert control.states(home)["net"] == "allowed"
+
+
+def test_who_decides_meanwhile_is_not_overridden(home: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = page(home, "net")
+    commit = record.commit_by
+
+    def late(*given: object) -> object:
+        monkeypatch.setattr(record, "commit_by", commit)
+        control.done(home, "revoke", APP, "net")
+        return commit(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(record, "commit_by", late)
+    with pytest.raises(errors.IntentError) as caught:
+        call(home, "change", app=APP, intent="net", offer="allow", span="session", shown=asked["shown"])
+    assert caught.value.code == "question-changed"
+    assert control.states(home)["net"] == "denied"
 
 
 def test_the_methods_say_what_the_commands_say(home: world.World) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker import acts, history, journal, state
+from broker import acts, history, journal, record, state
 from intents import decide, diff, errors, model
 from tests import control
 from tests.control import APP, NOTES
@@ -172,6 +172,20 @@ def test_what_a_newer_decision_is_about_is_not_undone(home: world.World) -> None
     assert control.states(home) == {"net": "open", "notes": "denied"}
     assert [control.code(home, "undo", word) for word in ("1", "99", "999999999")] == ["nothing-to-undo"] * 3
     assert control.code(home, "undo", "org.example.Nothing") == "unknown-app"
+
+
+def test_who_decides_meanwhile_is_not_overridden(home: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    control.done(home, "grant", APP, "notes")
+    commit = record.commit_by
+
+    def late(*given: object) -> object:
+        monkeypatch.setattr(record, "commit_by", commit)
+        control.done(home, "revoke", APP, "notes")
+        return commit(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(record, "commit_by", late)
+    assert control.run(home, "undo")[0] == 1
+    assert control.states(home)["notes"] == "denied"
 
 
 def test_forgetting_can_be_undone(home: world.World) -> None:
