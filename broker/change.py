@@ -150,7 +150,13 @@ def give(
         return entries
 
     record.commit_by(at.places, found.app_id, at.now, kept)
-    verb = "is denied" if not picked.scopes else "is allowed" if narrowed is None else "is allowed in part"
+    return _given(at, found, intent, picked, life, withheld)
+
+
+def _given(
+    at: known.Here, found: known.Known, intent: model.Intent, picked: Offer, life: model.Life, withheld: str | None
+) -> known.Report:
+    verb = "is denied" if not picked.scopes else "is allowed" if picked.name == "allow" else "is allowed in part"
     loud = f" ({views.risk_words(picked.risk)})" if picked.scopes else ""
     lines = [f"{found.app_id}: {intent.id} {verb} {views.how_long(life)}{loud}."]
     lines += [f"  {picked.allows}"] if picked.allows else []
