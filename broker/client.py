@@ -6,8 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from broker import prompts, protocol
-from intents import errors
+from broker import prompts, protocol, wire
+from intents import errors, model
 
 _CHUNK = 1 << 16
 _PATIENCE = 10.0  # seconds that the other side has to take what it asked for
@@ -102,14 +102,29 @@ class _One:
         self._data = protocol.question_data(question, request)
         self.done = False
         self.answers: tuple[prompts.Answer, ...] | None = None
+        self._found: dict[model.Scope, model.Risk] = {}
         self.methods = {"hello": protocol.hello, "list": self._list, "showing": self._seen, "answer": self._answer}
+        if request.elsewhere is not None:
+            self.methods["place"] = self._place
 
     def _list(self, _: protocol.Values) -> protocol.Values:
-        return {"questions": [self._data]}
+        return {"questions": [self._data], "places": "place" in self.methods}
 
     def _seen(self, _: protocol.Values) -> protocol.Values:
         self._showing()
         return {}
+
+    def _place(self, values: protocol.Values) -> protocol.Values:
+        """What a place that the user named comes to, or our sentence why it cannot be given."""
+        assert self._request.elsewhere is not None
+        found = self._request.elsewhere(protocol.read_text(values, "intent"), protocol.read_text(values, "typed"))
+        if isinstance(found, str):
+            return {"said": found}
+        self._found |= {scope: each.risk for each in found for scope in each.scopes}
+        return {"narrower": [wire.narrowing_data(each) for each in found]}
+
+    def _weigh(self, scope: model.Scope) -> model.Risk:
+        return self._found.get(scope, model.Risk.CRITICAL)
 
     def _answer(self, values: protocol.Values) -> protocol.Values:
         self.done = True  # one that is wrong once is not asked again
@@ -118,7 +133,7 @@ class _One:
             raise protocol.question_gone(question)
         if shown != self._data["shown"]:
             raise protocol.question_changed(question)
-        if answers is not None and not prompts.fits(self._request, answers):
+        if answers is not None and not prompts.fits(self._request, answers, self._weigh):
             raise protocol.not_on_offer(question)
         self.answers = answers
         return {}

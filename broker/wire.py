@@ -89,6 +89,35 @@ def read_answers(data: object) -> tuple[prompts.Answer, ...]:
     return tuple(map(_read_answer, data))
 
 
+def narrowing_data(narrowing: prompts.Narrowing) -> dict[str, object]:
+    """Something that can be given instead, as JSON values; ``read_narrowing`` gives an equal one."""
+    return {
+        "scopes": [kinds.to_data(scope) for scope in narrowing.scopes],
+        "title": narrowing.title,
+        "allows": narrowing.allows,
+        "risk": narrowing.risk.word,
+        "notes": list(narrowing.notes),
+        "traits": [list(trait) for trait in narrowing.traits],
+        "unusual": narrowing.unusual,
+    }
+
+
+def read_narrowing(data: Mapping[Any, object]) -> prompts.Narrowing:
+    """The narrowing that these JSON values say. Raises ValueError, KeyError or ManifestError for anything else."""
+    match data:
+        case {"scopes": list(scopes), **rest}:
+            return prompts.Narrowing(
+                scopes=tuple(map(kinds.from_data, scopes)),
+                title=_text(rest, "title"),
+                allows=_text(rest, "allows"),
+                risk=_risk(rest),
+                notes=_texts(rest, "notes"),
+                traits=_traits(rest, "traits"),
+                unusual=_text(rest, "unusual"),
+            )
+    raise ValueError("not a narrower scope")
+
+
 def _read_answer(data: object) -> prompts.Answer:
     try:
         match data:
@@ -135,18 +164,7 @@ def _question_data(question: prompts.Question) -> dict[str, object]:
         "changed": question.changed,
         "moves": question.moves,
         "open": [kinds.to_data(scope) for scope in question.open],
-        "narrower": [
-            {
-                "scopes": [kinds.to_data(scope) for scope in each.scopes],
-                "title": each.title,
-                "allows": each.allows,
-                "risk": each.risk.word,
-                "notes": list(each.notes),
-                "traits": [list(trait) for trait in each.traits],
-                "unusual": each.unusual,
-            }
-            for each in question.narrower
-        ],
+        "narrower": [narrowing_data(each) for each in question.narrower],
         "traits": [list(trait) for trait in question.traits],
         "unusual": question.unusual,
     }
@@ -169,26 +187,11 @@ def _read_question(data: Mapping[Any, object]) -> prompts.Question:
                 changed=_text(rest, "changed"),
                 moves=_text(rest, "moves"),
                 open=tuple(map(kinds.from_data, opened)),
-                narrower=tuple(map(_read_narrowing, narrower)),
+                narrower=tuple(map(read_narrowing, narrower)),
                 traits=_traits(rest, "traits"),
                 unusual=_text(rest, "unusual"),
             )
     raise ValueError("not a question")
-
-
-def _read_narrowing(data: Mapping[Any, object]) -> prompts.Narrowing:
-    match data:
-        case {"scopes": list(scopes), **rest}:
-            return prompts.Narrowing(
-                scopes=tuple(map(kinds.from_data, scopes)),
-                title=_text(rest, "title"),
-                allows=_text(rest, "allows"),
-                risk=_risk(rest),
-                notes=_texts(rest, "notes"),
-                traits=_traits(rest, "traits"),
-                unusual=_text(rest, "unusual"),
-            )
-    raise ValueError("not a narrower scope")
 
 
 def _risk(data: Mapping[Any, object]) -> model.Risk:

@@ -1,18 +1,19 @@
 """The protocol's lines: every message comes back equal, and whatever else arrives is ``bad-message``, nothing worse."""
 
+import contextlib
+import dataclasses
 import json
 import pathlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker import client, prompts, protocol, wire
-from intents import errors, kinds, model
+from intents import errors, kinds, model, text
 from tests import handshake
 
 FOLDER = kinds.from_data({"kind": "path", "place": "home/Sheets", "access": "write"})
@@ -150,7 +151,7 @@ QUESTION = protocol.question_id(REQUEST.app_id, "0123")
 DENIED = (prompts.answer(REQUEST.questions[0], model.Effect.DENY, model.Lifespan.FOREVER),)
 
 
-@contextmanager
+@contextlib.contextmanager
 def helper(work: Callable[[socket.socket], None]) -> Iterator[socket.socket]:
     """The broker's end of a pair; ``work`` has the other in a thread."""
     ours, theirs = socket.socketpair()
@@ -183,6 +184,40 @@ def test_a_helper_sees_the_question_and_answers_it() -> None:
         broker.call("answer", question=one["question"], shown=one["shown"], answers=wire.answers_data(DENIED))
 
     assert put(work) == DENIED
+
+
+def test_a_place_is_looked_at_by_whoever_asks_and_weighs_no_less_than_it_says() -> None:
+    """What was found may be given for as long as its own risk allows; what nobody looked at, as if it were critical."""
+    inside = kinds.from_data({"kind": "path", "place": "home/Sheets/in", "access": "write"})
+    other = kinds.from_data({"kind": "path", "place": "home/Sheets/other", "access": "write"})
+    found = prompts.Narrowing(scopes=(inside,), title="~/Sheets/in", allows="It can change it.", risk=model.Risk.NORMAL)
+    asked = handshake.question(open=(FOLDER,), kind="path", risk=model.Risk.CRITICAL)
+    seen: list[tuple[str, str]] = []
+
+    def elsewhere(intent: str, typed: str) -> tuple[prompts.Narrowing, ...] | text.Said:
+        seen.append((intent, typed))
+        return (found,) if typed == "in" else text.said("It is not there.")
+
+    request = dataclasses.replace(handshake.request(asked), elsewhere=elsewhere)
+
+    def answered(scope: model.Scope) -> tuple[prompts.Answer, ...] | None:
+        given = prompts.answer(asked, model.Effect.ALLOW, model.Lifespan.FOREVER, (scope,))
+
+        def work(connection: socket.socket) -> None:
+            broker = client.Client(connection)
+            assert broker.call("list")["places"] is True
+            assert broker.call("place", intent="rates", typed="out") == {"said": "It is not there."}
+            (narrower,) = broker.call("place", intent="rates", typed="in")["narrower"]  # type: ignore[misc]
+            assert wire.read_narrowing(narrower) == found
+            with contextlib.suppress(errors.IntentError):
+                answers = wire.answers_data([given])
+                broker.call("answer", question=QUESTION, shown=wire.shown(request), answers=answers)
+
+        with helper(work) as ours:
+            return client.put(ours, request, QUESTION)
+
+    assert answered(inside) is not None and answered(other) is None
+    assert seen[:2] == [("rates", "out"), ("rates", "in")]
 
 
 def refused(**changed: object) -> tuple[tuple[prompts.Answer, ...] | None, str]:

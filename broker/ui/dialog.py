@@ -11,8 +11,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 from broker import client, prompts, protocol
 from broker.ui import gate, language, tty
@@ -76,7 +77,7 @@ class Dialog:
             with _closing(), _started(self._helper, self._environ) as stream:
                 self._deadline = time.monotonic() + PATIENCE
                 name = protocol.question_id(request.app_id, request.fingerprint)
-                said = _in(language.choose(self._environ), request)
+                said = self._said(request)
                 answers = client.put(stream, said, name, showing=self._showing, gone=self._late)
         except _Closed:
             return None
@@ -87,6 +88,11 @@ class Dialog:
             hint = "start it in a terminal; `intent-ctl doctor` may know why"
             raise errors.RefusedError("no-way-to-ask", message, hint=hint)
         return answers
+
+    def _said(self, request: prompts.Request) -> prompts.Request:
+        spoken, look = language.choose(self._environ), request.elsewhere
+        said: prompts.Request = _in(spoken, request)
+        return said if look is None else replace(said, elsewhere=lambda *named: _in(spoken, look(*named)))
 
     def _showing(self) -> None:
         self._up = True
@@ -128,45 +134,16 @@ def tell(environ: Mapping[str, str], message: str, hint: str) -> None:
             pass
 
 
-def _in(spoken: language.Language, request: prompts.Request) -> prompts.Request:
-    """The request with our sentences as the user reads them: another process cannot tell them from their values."""
-
-    def all_of(words: Iterable[str]) -> tuple[str, ...]:
-        return tuple(map(spoken.say, words))
-
-    def traits(found: Iterable[prompts.Trait]) -> tuple[prompts.Trait, ...]:
-        return tuple((trait, spoken.say(title)) for trait, title in found)
-
-    def less(narrowing: prompts.Narrowing) -> prompts.Narrowing:
-        return replace(
-            narrowing,
-            title=spoken.say(narrowing.title),
-            allows=spoken.say(narrowing.allows),
-            notes=all_of(narrowing.notes),
-            traits=traits(narrowing.traits),
-        )
-
-    def question(asked: prompts.Question) -> prompts.Question:
-        return replace(
-            asked,
-            title=spoken.say(asked.title),
-            allows=spoken.say(asked.allows),
-            notes=all_of(asked.notes),
-            parts=all_of(asked.parts),
-            moves=spoken.say(asked.moves),
-            narrower=tuple(map(less, asked.narrower)),
-            traits=traits(asked.traits),
-        )
-
-    return replace(
-        request,
-        questions=tuple(map(question, request.questions)),
-        granted_before=all_of(request.granted_before),
-        withdrawn=all_of(request.withdrawn),
-        together=all_of(request.together),
-        held=traits(request.held),
-        settled=tuple(replace(each, title=spoken.say(each.title)) for each in request.settled),
-    )
+def _in(spoken: language.Language, value: Any) -> Any:
+    """A request, or a part of one, with our sentences as the user reads them: another process could not tell them
+    from the words of others, and has no templates."""
+    if isinstance(value, str):
+        return spoken.say(value)
+    if isinstance(value, tuple):
+        return tuple(_in(spoken, each) for each in value)
+    if isinstance(value, prompts.Request | prompts.Question | prompts.Narrowing | prompts.Settled):
+        return replace(value, **{field.name: _in(spoken, getattr(value, field.name)) for field in fields(value)})
+    return value
 
 
 @contextlib.contextmanager

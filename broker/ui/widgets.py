@@ -186,13 +186,12 @@ class Row:
         self._menu = menu(lambda place: None if self._drawing else span(index, self._spans[place]))
         self._menu.set_hexpand(True)
         name(self._menu, ours(text.said("How long: {title}", title=title)))
-        less = button(ours(text.said("Less")), lambda: pressed(index, "n"))
-        less.set_visible(bool(row.options))
-        name(less, ours(text.said("Less: {title}", title=title)))
+        self.less = button(ours(text.said("Less")), lambda: pressed(index, "n"))
+        name(self.less, ours(text.said("Less: {title}", title=title)))
         details = button(ours(text.said("Details")), lambda: pressed(index, "?"))
         name(details, ours(text.said("Details: {title}", title=title)))
         self._words = column()
-        controls = column(line(self.check, self._menu), line(less, details))
+        controls = column(line(self.check, self._menu), line(self.less, details))
         self.block = column(self._words, controls, spacing=9)
         self.frame = Gtk.Frame(child=margins(self.block))
 
@@ -219,9 +218,14 @@ class Row:
 
 
 class Options:
-    """How much of one thing the app may have. pressed: gets the number of what was chosen, 0 for nothing."""
+    """How much of one thing the app may have.
 
-    def __init__(self, row: choices.Row, pressed: Callable[[int], None]) -> None:
+    pressed: gets the number of what was chosen, 0 for nothing; another: the user wants to name a place, if they can.
+    """
+
+    def __init__(
+        self, row: choices.Row, pressed: Callable[[int], None], another: Callable[[], None] | None = None
+    ) -> None:
         self._drawing = False
         said = less.options(row.question, row.options, row.taken, -1, PAGE)
         heads = [line for line in said if line.row < 0 and line.voice is wording.Voice.OURS]
@@ -241,7 +245,8 @@ class Options:
             self._checks.append(check)
             self.blocks.append(column(check, own))
         self._stands = label("", "choice")
-        self.widget = column(*self.blocks, self._stands, spacing=12)
+        more = () if another is None else (button(ours(text.said("_Another place in it")), another),)
+        self.widget = column(*self.blocks, *more, self._stands, spacing=12)
         self.draw(row)
 
     def _toggled(self, check: Widget, pressed: Callable[[int], None], number: int) -> None:

@@ -6,8 +6,10 @@ counts.
 """
 
 import dataclasses
+import os
 import secrets
 import socket
+import sys
 import time
 from typing import Any
 
@@ -18,7 +20,7 @@ gi.require_version("Gtk", "4.0")
 from gi.repository import Gdk, Gtk  # noqa: E402
 
 from broker import client, prompts, wire  # noqa: E402
-from broker.ui import frame, keys, sheet, widgets, wording  # noqa: E402
+from broker.ui import choices, frame, keys, less, sheet, widgets, wording  # noqa: E402
 from intents import errors, model, text  # noqa: E402
 
 _ENTER = ("Return", "KP_Enter", "ISO_Enter")
@@ -33,6 +35,8 @@ class _Ask(frame.Frame):
         self._asker = asker
         self._question, self._shown = put["question"], put["shown"]
         self._request = wire.read_request(put["request"])
+        if listed.get("places") is True:
+            self._request = dataclasses.replace(self._request, elsewhere=self._elsewhere)
         self._state = sheet.start(self._request)
         self._view: sheet.View | None = None
         title = widgets.ours(wording.title(self._request))
@@ -47,6 +51,8 @@ class _Ask(frame.Frame):
 
     def _build(self) -> None:
         self._rows = [widgets.Row(*row, self._press, self._span) for row in enumerate(self._state.rows)]
+        for widget, row in zip(self._rows, self._state.rows, strict=True):
+            widget.less.set_visible(bool(row.options) or choices.names_places(self._request, row))
         said = (*wording.head(self._request, widgets.PAGE), *_unprotected())
         self._head = widgets.lines(said)
         self._head.set_focusable(True)
@@ -95,6 +101,15 @@ class _Ask(frame.Frame):
         self._state = dataclasses.replace(self._state, option=number)
         self._press(-1, " ")
 
+    def _elsewhere(self, intent: str, typed: str) -> tuple[prompts.Narrowing, ...] | text.Said:
+        """What a place comes to that was typed: whoever asks looks at it."""
+        match self._asker.call("place", intent=intent, typed=typed):
+            case {"narrower": list(found)}:
+                return tuple(map(wire.read_narrowing, found))
+            case {"said": str(said)}:
+                return text.joined((said,), "")
+        raise errors.MessageError("bad-message", "a place comes to something or not")
+
     def _span(self, index: int, span: model.Lifespan) -> None:
         """A lifespan was chosen for the answer of one question."""
         rows = list(self._state.rows)
@@ -112,13 +127,17 @@ class _Ask(frame.Frame):
             self._press(-1, keys.ESCAPE)
         elif name in _ENTER:
             self._enter(focus)
-        elif not (scrolls := self._state.view is not sheet.View.WORD and self._scroll(name)):
+        elif not (scrolls := not self._state.writes and self._scroll(name)):
             return scrolls
         return True
 
     def _enter(self, focus: Any) -> None:
         if focus in (self._later, self._deny, self._back):
             focus.activate()
+            return
+        if self._state.view is sheet.View.PLACE:
+            self._state = dataclasses.replace(self._state, typed=self._entry.get_text())
+            self._press(-1, "\r")
             return
         inside = [index for index, row in enumerate(self._rows) if focus.is_ancestor(row.block)]
         if inside and self._state.view is sheet.View.LIST:
@@ -170,7 +189,7 @@ class _Ask(frame.Frame):
             self._combined = together
             widgets.fill(self._together, widgets.lines(together))
             self._unread(self._together)
-        if self._options is not None and self._state.view is sheet.View.LESS:
+        if self._options is not None and self._state.view is self._view is sheet.View.LESS:
             self._options.draw(self._state.row)
         if self._state.view is not self._view:
             self._view = self._state.view
@@ -193,8 +212,12 @@ class _Ask(frame.Frame):
         if self._view is sheet.View.DETAILS:
             page = widgets.lines(wording.details(self._request, row.question, widgets.PAGE))
         elif self._view is sheet.View.LESS:
-            self._options = widgets.Options(row, self._take)
+            another = (lambda: self._press(-1, "e")) if self._state.names_places else None
+            self._options = widgets.Options(row, self._take, another)
             page = self._options.widget
+        elif self._view is sheet.View.PLACE:
+            self._entry = focus = Gtk.Entry()
+            page = widgets.column(widgets.lines(less.typing(widgets.PAGE)), focus, spacing=12)
         else:
             asked = prompts.narrowed(row.question, self._state.pending)
             said = wording.critical(asked, self._state.word, widgets.PAGE)
@@ -206,20 +229,20 @@ class _Ask(frame.Frame):
 
     def _seen(self) -> sheet.Seen:
         """How much was on the screen: a block counts once its beginning and its end have been."""
-        less = self._view is sheet.View.LESS and self._options is not None
-        blocks, page = (self._options.blocks, self._page) if less and self._options else (self._blocks, self._list)
+        lesser = self._view is sheet.View.LESS and self._options is not None
+        blocks, page = (self._options.blocks, self._page) if lesser and self._options else (self._blocks, self._list)
         if self.painted and self.focused() and page is self._stack.get_visible_child():
             height = page.get_vadjustment().get_page_size()
             for block in blocks:
                 self._read.update((block, end) for end in widgets.inside(block, page, height))
         read = [all((block, end) in self._read for end in (False, True)) for block in blocks]
-        return sheet.Seen(row=all(read) if less else bool(self._rows) and read[1 + self._state.cursor], all=all(read))
+        return sheet.Seen(row=all(read) if lesser else bool(self._rows) and read[1 + self._state.cursor], all=all(read))
 
     def _more(self) -> text.Said:
         """Where there is something to read."""
-        less = self._options.blocks if self._view is sheet.View.LESS and self._options else None
-        page = self._list if less is None else self._page
-        missed = [block for block in less or self._blocks if not {(block, False), (block, True)} <= self._read]
+        options = self._options.blocks if self._view is sheet.View.LESS and self._options else None
+        page = self._list if options is None else self._page
+        missed = [block for block in options or self._blocks if not {(block, False), (block, True)} <= self._read]
         if missed and all(widgets.above(block, page) for block in missed):
             return text.said("There is more to read: scroll up.")
         return text.said("There is more to read: scroll down.")
@@ -255,8 +278,15 @@ def _unprotected() -> tuple[wording.Line, ...]:
     return wording.say(said, widgets.PAGE, wording.Voice.WARNING)
 
 
+def _end(*error: Any) -> None:
+    """A mistake of ours in the middle of drawing: what is on the screen may not be what an answer would say."""
+    sys.__excepthook__(*error)
+    os._exit(1)
+
+
 def main(mode: str, look: str, settle: str = "0") -> int:
     """Show what comes over descriptor 0 (mode ``ask`` or ``tell``; look ``dark`` or ``light``); an exit status."""
+    sys.excepthook = _end
     asker = client.Client(socket.socket(fileno=0))
     try:
         dark = look == "dark"

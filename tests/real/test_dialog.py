@@ -61,6 +61,29 @@ def test_less_is_given_where_less_was_chosen(desk: asked.Asked) -> None:
     assert event.body["granted"]["access"] == "read"
 
 
+def test_a_folder_that_was_named_is_given_instead_of_all(desk: asked.Asked) -> None:
+    for name in ("in", "out"):
+        (desk.where.home / "Notes" / name).mkdir()
+        (desk.where.home / "Notes" / name / "file").write_text(f"{name}side\n")
+    begun = desk.open("cat ~/Notes/*/file")
+    desk.press("Tab", "Tab", "Tab", "space")
+    desk.press("alt+a")
+    desk.type("~/elsewhere")
+    desk.press("Return")  # which is not in what was asked for
+    desk.screen.keep_screenshot("dialog-place")
+    desk.press(*["BackSpace"] * 11)
+    desk.type(str(desk.where.home / "Notes" / "in"))
+    desk.press("Return")
+    desk.press("Tab", "Down")
+    desk.screen.keep_screenshot("dialog-named")
+    desk.press("Escape")
+    desk.press("alt+s")
+    shown = asked.ends(begun, 0)
+    assert "inside" in shown and "outside" not in shown
+    (event,) = starting.events(desk.where, What.DECISION)
+    assert event.body["granted"]["place"] == "home/Notes/in"
+
+
 @pytest.mark.parametrize("keys", [("Escape",), ("alt+l",), ("space", "Return", "y", "s", "Escape")])
 def test_deciding_later_stores_nothing_and_starts_nothing(desk: asked.Asked, keys: tuple[str, ...]) -> None:
     begun = desk.open(LOOK)
