@@ -20,14 +20,28 @@ def home() -> Iterator[world.World]:
 
 
 def holders(device: str) -> set[int]:
-    """The processes that have this terminal open."""
-    found = set()
+    """The processes that have this terminal open by its own name: of all that is called so, this one."""
+    wanted, found = os.stat(device), set()
     for entry in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.readlink(entry) in (device, "/dev/tty"):
-                found.add(int(entry.parts[2]))
+            there = entry.stat()
         except OSError:  # it ended meanwhile, or belongs to somebody else
             continue
+        if (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino):
+            found.add(int(entry.parts[2]))
+    return found
+
+
+def belonging(session: int) -> set[int]:
+    """The processes of a session that has a controlling terminal (proc(5), stat), which they could open as /dev/tty."""
+    found = set()
+    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            status, _, _, owner, controlling = entry.read_text().rpartition(")")[2].split()[:5]
+        except OSError:
+            continue
+        if int(owner) == session and controlling != "0" and status != "Z":  # what has ended opens nothing
+            found.add(int(entry.parts[2]))
     return found
 
 
@@ -35,8 +49,8 @@ def test_cve_2023_22499_nobody_else_has_the_terminal_while_it_asks(home: world.W
     with starting.start(home, starting.LOOK) as begun:
         begun.settle()
         device = begun.device()
-        asking_alone = holders(device) - {os.getpid()}
-        assert asking_alone == {begun.process.pid}
+        assert holders(device) - {os.getpid()} == {begun.process.pid}
+        assert belonging(os.getsid(begun.process.pid)) == {begun.process.pid}
         with open(device, "wb", buffering=0) as handed:
             other = subprocess.Popen(["sleep", "60"], stdout=handed)
             try:
