@@ -10,7 +10,7 @@ from broker import app as apps
 from broker import policy as policies
 from broker import stopped as stops
 from broker.ui import tty
-from intents import bwrap, compiler, decide, errors, facts, model, plan, risk, rules
+from intents import bwrap, compiler, decide, diff, errors, facts, model, plan, risk, rules
 
 Say = Callable[[str], None]
 _MOOT = {
@@ -126,7 +126,7 @@ def _compile(
         rest = answers.rests_until(book, delta, now)
         if delta.vetted.trust is model.Trust.FIRST_USE:
             raise _unknown_publisher(delta.vetted, rest)
-        _raise_serial(app, book, delta.vetted, now)
+        updated = _raise_serial(app, book, delta, now)
         grant = decide.settle(delta)
         _refuse_unasked(delta, grant, app.host, rest)
         compiled = compiler.compile_sandbox(grant, app.host)
@@ -141,7 +141,7 @@ def _compile(
         plans.mark(app.places, app_id, head)
         if path and decide.storable(delta) and not compiled.withheld:
             plans.write(app.places, path, app_id, head, data)
-    for line in _notices(delta, compiled, app.host, rest):
+    for line in (*updated, *_notices(delta, compiled, app.host, rest)):
         say(line)
     return sections
 
@@ -173,11 +173,18 @@ def _rests(until: int) -> str:
     return f"its question was closed {answers.PATIENCE} times without an answer, and is not shown by itself until {day}"
 
 
-def _raise_serial(app: apps.App, book: journal.Journal, vetted: model.Vetted, now: model.Clock) -> None:
-    pin = book.pin(app.manifest.app.id)
-    if pin is not None and pin.lineage == vetted.lineage and app.manifest.app.serial > pin.serial:
-        plans.drop(app.places, app.manifest.app.id)  # those of older manifests, which may not be started any more
-        book.record(now, [history.raised(app.pin(vetted, now))])
+def _raise_serial(app: apps.App, book: journal.Journal, delta: model.Delta, now: model.Clock) -> list[str]:
+    """Remember that a newer manifest was seen; what it takes away by asking for less, in lines."""
+    about, vetted = app.manifest.app, delta.vetted
+    pin = book.pin(about.id)
+    if pin is None or pin.lineage != vetted.lineage or about.serial <= pin.serial:
+        return []
+    plans.drop(app.places, about.id)  # those of older manifests, which may not be started any more
+    book.record(now, [history.raised(app.pin(vetted, now))])
+    gone, less = diff.taken(delta, book.decisions(about.id, vetted.lineage))
+    said = {"no longer wants": gone, "now wants less of": less}
+    titles = {words: dict.fromkeys(scope.phrase(app.host).title for scope in scopes) for words, scopes in said.items()}
+    return [f"{about.name} {words} {', '.join(each)}: taken away" for words, each in titles.items() if each]
 
 
 def _refuse_unasked(delta: model.Delta, grant: model.Grant, host: facts.HostFacts, rest: int) -> None:

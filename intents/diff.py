@@ -54,6 +54,21 @@ def diff(
     return model.Delta(vetted=vetted, changes=changes, withdrawn=withdrawn)
 
 
+def taken(
+    delta: model.Delta, decisions: Sequence[model.Decision]
+) -> tuple[tuple[model.Scope, ...], tuple[model.Scope, ...]]:
+    """(what was allowed and is not asked for any more, what was allowed and is asked for only in part now)."""
+    standing: list[model.Decision] = []
+    for decision in delta.withdrawn:  # newest first
+        if not any(newer.asked.covers(decision.asked) for newer in standing):
+            standing.append(decision)
+    gone = dict.fromkeys(each.granted for each in standing if each.granted is not None and not each.lapsed)
+    counting = {seq for change in delta.changes for seq in change.decided_by}
+    held = dict.fromkeys(each.granted for each in decisions if each.seq in counting and each.granted is not None)
+    whole = [change.intent.scope for change in delta.changes]
+    return tuple(gone), tuple(scope for scope in held if not any(asked.covers(scope) for asked in whole))
+
+
 def declared(manifest: model.Manifest) -> tuple[model.Intent, ...]:
     """What is matched with decisions: the intents, and ``[app] files``, which is one in all but its place."""
     if not manifest.app.files:

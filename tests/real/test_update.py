@@ -225,13 +225,23 @@ def test_an_update_asks_the_difference_alone(home: world.World) -> None:
 
 def test_a_renamed_intent_is_the_same_intent(home: world.World) -> None:
     publish(home, starting.manifest({"internet": NETWORK, "papers": NOTES}, serial=2))
-    assert starting.got(starting.quietly(home, LOOK)) == {"notes"}
+    shown = starting.quietly(home, LOOK)
+    assert starting.got(shown) == {"notes"} and "taken away" not in shown
+
+
+def test_another_kind_under_the_same_name_is_another_intent(home: world.World) -> None:
+    publish(home, starting.manifest({"net": NETWORK, "notes": {"kind": "camera"}}, serial=2))
+    said = home.start(LOOK).stderr.decode()
+    assert "no longer wants ~/Notes: taken away" in said and "starts without notes" in said
 
 
 def test_what_an_update_no_longer_asks_for_is_not_given(home: world.World) -> None:
     publish(home, starting.manifest({"net": NETWORK}, serial=2))
-    assert starting.got(starting.quietly(home, LOOK)) == set()
-    assert starting.got(starting.quietly(home, LOOK, removed=WARM)) == set()
+    said = starting.quietly(home, LOOK)
+    assert starting.got(said) == set() and "no longer wants ~/Notes: taken away" in said
+    assert "whole network" not in said, "what was refused is not taken away"
+    again = starting.quietly(home, LOOK, removed=WARM)
+    assert starting.got(again) == set() and "taken away" not in again
     publish(home, starting.manifest(serial=3))
     assert starting.got(starting.quietly(home, LOOK)) == {"notes"}, "asked for again, it was already answered"
 
@@ -240,6 +250,7 @@ def test_asking_for_less_is_no_question(home: world.World) -> None:
     publish(home, starting.manifest({"net": NETWORK, "notes": READ_NOTES}, serial=2))
     shown = starting.quietly(home, "cat ~/Notes/old; touch ~/Notes/written; true")
     assert "old notes" in shown and "Read-only file system" in shown
+    assert "now wants less of ~/Notes: taken away" in shown
     assert not (home.home / "Notes" / "written").exists()
 
 
