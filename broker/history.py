@@ -238,11 +238,9 @@ class History:
             raise ValueError("the row does not follow the one before it")
         owner = app, lineage
         match what:
-            case What.PIN | What.REKEY:
+            case What.PIN | What.REKEY | What.SERIAL:
                 self._take_pin(read_event(known))
                 self._heads[app, ""] = seq, digest
-            case What.SERIAL:
-                self._take_pin(read_event(known))
             case What.DECISION | What.FORGET:
                 self._acts.setdefault(owner, []).append(known)
                 self._pending.pop(owner, None)
@@ -287,7 +285,7 @@ class History:
     def head(self, app_id: str, lineage: str) -> str:
         """The hash of the newest event that what is granted to the app depends on, or ``-``.
 
-        Pins, new keys and undoing count for every lineage of the app id: after them no compiled plan of it may be used.
+        Pins, serials, keys and undoing count for every lineage of the app id: after them no older plan may be used.
         """
         return max(self._heads.get((app_id, lineage), (0, NOTHING)), self._heads.get((app_id, ""), (0, NOTHING)))[1]
 

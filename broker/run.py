@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker import prompts, stopped
+    from intents import errors
 
 USAGE = """usage: intent-run [--ask] [--unsigned] [--read | --write] APP [ARGUMENT ...]
 
@@ -108,10 +109,18 @@ def _guarded(work: "Callable[[], int]") -> int:
         if not isinstance(error, errors.IntentError):
             raise
         _say(errors.render(error, "intent-run") + "\n")
+        _show(error)
+        return error.exit_status
+
+
+def _show(error: "errors.IntentError") -> None:
+    """Show in a window what nobody reads on standard error, where that can be done."""
+    try:
         from broker.ui import choose
 
         choose.tell(os.environ, error)
-        return error.exit_status
+    except OSError:
+        return
 
 
 def _say(text: str) -> None:

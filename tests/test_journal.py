@@ -148,6 +148,7 @@ def test_heads_move_with_what_grants_depend_on(places: state.Places) -> None:
         "decision": history.decided(APP, LINE, decision()),
         "forget": history.forgotten(APP, LINE),
         "pin": history.pinned(pin()),
+        "serial": history.raised(pin(2)),
         "rekey of another lineage": history.rekeyed(pin(lineage=LINE_2)),
         "undo": history.undone(APP, [1]),
         "lapse": history.lapsed(APP, LINE, [1]),
@@ -155,7 +156,6 @@ def test_heads_move_with_what_grants_depend_on(places: state.Places) -> None:
     }
     idle = {
         "away": history.away(APP, LINE, 5),
-        "serial": history.raised(pin(2)),
         "another lineage": history.decided(APP, LINE_2, decision()),
         "another app": history.pinned(pin(app=OTHER)),
         "pending": history.unanswered(APP, LINE, {}, asked=True),

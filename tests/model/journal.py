@@ -50,7 +50,7 @@ def head(events: list[Event], app: str, lineage: str) -> int:
     """Number of the newest event that the grants of an app depend on, 0 for none."""
     newest = 0
     for number, (what, of, by, _) in enumerate(events, 1):
-        if of == app and (what in ("pin", "rekey", "undo") or (by == lineage and what in MOVING)):
+        if of == app and (what in ("pin", "serial", "rekey", "undo") or (by == lineage and what in MOVING)):
             newest = number
     return newest
 
