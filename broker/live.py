@@ -98,18 +98,25 @@ def drift(instance: runs.Instance) -> tuple[Changed, ...] | None:
 
 
 def take(
-    instance: runs.Instance, ids: Collection[str], whole: sandbox.Sandbox | None, left: sandbox.Sandbox | None
+    instance: runs.Instance,
+    ids: Collection[str],
+    whole: sandbox.Sandbox | None,
+    left: sandbox.Sandbox | None,
+    declared: Collection[str],
 ) -> Outcome:
     """Take from an instance what the intents gave it. Raises OSError where the kernel keeps its door shut.
 
-    whole: the sandbox with all of these intents; left: the one that a start would have now.
+    whole: the sandbox with all of these intents; left: the one that a start would have now; declared: the intents there
+    are now. What it was started with may have had other names, so it is the place that counts.
     """
     with inside.door(instance) as way:
-        closed, later = _close(instance, ids, whole, left)
+        had = set(ids) if {*instance.given} - {*declared} else {*instance.given, *(p.intent for p in instance.pieces)}
+        closed, later = _close([intent for intent in ids if intent in had], instance, whole, left)
         dead = {op.dest for op in whole.mounts if _is_dead(op, closed)} if whole else set()
+        gone = [piece.dest for piece in pieces(whole) if piece.intent in ids]
         every = {piece.dest: piece for piece in (*pieces(whole), *instance.pieces)}
-        meant = {dest: piece for dest, piece in every.items() if piece.intent in ids or dest in dead}
-        other = (*pieces(left), *(piece for piece in instance.pieces if piece.intent not in ids))
+        meant = {dest: piece for dest, piece in every.items() if dest in dead or _within(piece, ids, gone)}
+        other = (*pieces(left), *(piece for piece in instance.pieces if not _within(piece, ids, gone)))
         kept = [piece for piece in other if piece.dest not in dead]
         before = _look(way)
         goes = [mount.point for mount in before.here if _lost(before, mount, meant.values(), kept)]
@@ -135,6 +142,11 @@ def take(
         closed=closed,
         also=_also(left, closed, ids),
     )
+
+
+def _within(piece: runs.Piece, ids: Collection[str], gone: Iterable[str]) -> bool:
+    """Whether a piece is of these intents, or lies in a place that they give."""
+    return piece.intent in ids or any(paths.inside(piece.dest, each) for each in gone)
 
 
 def _is_dead(op: sandbox.Op, closed: Collection[str]) -> bool:
@@ -194,10 +206,9 @@ def _take(way: inside.Door, meant: Collection[runs.Piece], kept: Sequence[runs.P
 
 
 def _close(
-    instance: runs.Instance, ids: Collection[str], whole: sandbox.Sandbox | None, left: sandbox.Sandbox | None
+    had: Sequence[str], instance: runs.Instance, whole: sandbox.Sandbox | None, left: sandbox.Sandbox | None
 ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     """End the companions that served what is revoked; what stays until the app ends: (intent, why)."""
-    had = [intent for intent in ids if intent in {*instance.given, *(piece.intent for piece in instance.pieces)}]
     if whole is None:
         return (), [(intent, "what it has of this besides files stays until it ends") for intent in had]
     kept = set(left.ops) if left else set()

@@ -28,7 +28,8 @@ def take(at: known.Here, found: known.Known, ids: Collection[str]) -> tuple[live
         app = found.app
         whole = _box(app, delta, lambda verdict: _parts(verdict) if verdict.intent.id in ids else verdict.granted)
         left = _box(app, delta, lambda verdict: verdict.granted)
-        outcome = live.take(instance, ids, whole, left)
+        declared = [intent.id for intent in app.manifest.intents] if app else ids
+        outcome = live.take(instance, ids, whole, left, declared)
         names = [intent.id for intent in app.manifest.intents if intent.scope.kind == "dns"] if app else []
         if names and names[0] in ids and left and left.share("network"):
             why = "with the whole network it can ask a name server itself"

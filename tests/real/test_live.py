@@ -311,3 +311,17 @@ def test_json_of_both_commands_has_the_documented_keys(home: world.World) -> Non
         row = now(home, "revoke", "docs")
         assert set(row) == {"pid", "sandbox_pid", "changed", "closed", "also", "open", "later", "stopped"}
         json.dumps(row)
+
+
+def test_what_an_update_named_otherwise_is_taken_all_the_same(home: world.World) -> None:
+    """The intents of the update have the names that its author likes; what was given is what is taken."""
+    home.decide("docs", "pics", "net")
+    with lively.running(home) as app:
+        assert app.reaches(home.home / "Documents") == (True, True)
+        swapped = {"papers": INTENTS["docs"], "docs": INTENTS["pics"], "web": INTENTS["net"]}
+        home.install(world.manifest(world.SHELL, swapped, interface="window", serial=2))
+        row = now(home, "revoke", "papers", "web", status=1)
+        assert places(row, home) == {"Documents": ("write", None)}
+        assert app.reaches(home.home / "Documents") == (False, False)
+        assert app.reaches(home.home / "Pictures") == (True, False), "the rest stays"
+        assert {each["intent"] for each in row["later"]} == {"web"}, "it keeps the network, and that is said"
