@@ -18,13 +18,15 @@ REST = 7 * 86400  # seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handshake:
-    """The one open question of an app at a moment. launching: asked for a start, to which an answer may be limited."""
+    """The one open question of an app at a moment. launching: asked for a start, to which an answer may be limited;
+    looking: at places that the user names."""
 
     app: apps.App
     now: model.Clock
     delta: model.Delta
     request: prompts.Request
     launching: bool
+    looking: elsewhere.Looking | None = None
 
     @property
     def question(self) -> str:
@@ -47,8 +49,9 @@ def handshake(app: apps.App, book: journal.Journal, now: model.Clock, *, launchi
     if not launching:
         lasting = tuple(span for span in request.lifespans if span is not model.Lifespan.ONCE)
         request = dataclasses.replace(request, lifespans=lasting)
-    request = dataclasses.replace(request, elsewhere=elsewhere.looking(app, delta))
-    return Handshake(app=app, now=now, delta=delta, request=request, launching=launching)
+    looking = elsewhere.Looking(app, delta)
+    request = dataclasses.replace(request, elsewhere=looking)
+    return Handshake(app=app, now=now, delta=delta, request=request, launching=launching, looking=looking)
 
 
 def rests_until(book: journal.Journal, delta: model.Delta, now: model.Clock) -> int:
@@ -98,10 +101,14 @@ def keep(asked: Handshake, answers: Sequence[prompts.Answer], *, source: str) ->
     or JournalError: nothing is stored.
     """
     refuse_locked(asked, [answer.intent_id for answer in answers])
-    seen = asked.app.seeing(scope for answer in answers for scope in answer.scopes or ())
+    looked = asked.looking.app if asked.looking else asked.app
+    seen = looked.seeing(scope for answer in answers for scope in answer.scopes or ())
     trust = asked.delta.vetted.trust
     if not prompts.fits(asked.request, answers, lambda scope: risk.of((scope,), seen.host, trust)):
         raise protocol.not_on_offer(asked.question)
+    for question, answer in zip(asked.request.questions, answers, strict=True):
+        if any(elsewhere.leads_out(seen, question.open, scope) for scope in answer.scopes or ()):
+            raise protocol.not_on_offer(asked.question)
     once: list[model.Decision] = []
 
     def entries(book: journal.Journal) -> list[history.Entry]:

@@ -120,7 +120,9 @@ def _all(directory: str, sources: tuple[tuple[str, str], ...]) -> list[str]:
 def _measure(sources: list[str]) -> None:
     files, size = 0, 0
     for source in sources:
-        for here, _, names in os.walk(source) if os.path.isdir(source) else (("", [], [source]),):
+        for here, folders, names in os.walk(source) if os.path.isdir(source) else (("", [], [source]),):
+            if here.count("/") - source.count("/") > _DEPTH:
+                folders.clear()  # it is not copied
             for name in names:
                 with contextlib.suppress(OSError):
                     info = os.lstat(os.path.join(here, name))

@@ -1,6 +1,6 @@
 """A place that the user names at a question, instead of the one that is asked for (SPEC §8.4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from broker import app as apps
 from broker import prompts
@@ -8,21 +8,33 @@ from intents import errors, facts, kinds, model, paths, text
 from intents.kinds import path
 
 
-def looking(app: apps.App, delta: model.Delta) -> prompts.Elsewhere:
-    """What looks at such places for one handshake; nothing is given by it."""
+class Looking:
+    """What looks at such places for one handshake; nothing is given by it. ``app`` has what was seen: a place is given
+    as it was when the user was told of it."""
 
-    def look(intent_id: str, typed: str) -> tuple[prompts.Narrowing, ...] | text.Said:
-        asked = next((change.open for change in delta.questions if change.intent.id == intent_id), ())
+    def __init__(self, app: apps.App, delta: model.Delta) -> None:
+        self.app = app
+        self._delta = delta
+
+    def __call__(self, intent_id: str, typed: str) -> tuple[prompts.Narrowing, ...] | text.Said:
+        """``prompts.Elsewhere``."""
+        asked = next((change.open for change in self._delta.questions if change.intent.id == intent_id), ())
         said = text.said("It asks for no place.")
         for whole in asked:
             if isinstance(whole, path.Path):
-                found = _within(app, delta, whole, typed)
+                found = _within(self.app, self._delta, whole, typed)
                 if not isinstance(found, text.Said):
+                    self.app = self.app.seeing(scope for each in found for scope in each.scopes)
                     return found
                 said = found
         return said
 
-    return look
+
+def leads_out(seen: apps.App, whole: Iterable[model.Scope], scope: model.Scope) -> bool:
+    """Whether a place leads out of all that is asked and covers it: through a link."""
+    fact = _fact(seen, scope)
+    about = [_fact(seen, each) for each in whole if each.covers(scope)]
+    return fact is not None and not any(each and paths.inside(fact.real, each.real) for each in about)
 
 
 def _within(

@@ -4,9 +4,11 @@ No link is followed, no depth is too deep and no mode forbids it: every director
 top, so that one level is open at a time (openat(2), renameat(2), symlink(7)).
 """
 
+import contextlib
 import os
 import re
 import stat
+from collections.abc import Iterator
 
 from broker import state
 from intents import errors, paths
@@ -26,13 +28,22 @@ def measure(places: state.Places, app_id: str) -> tuple[tuple[str, int, int], ..
     found = []
     for name in private(places, app_id):
         path = f"{places.data}/apps/{name}"
-        sizes = [
-            os.lstat(f"{here}/{file}").st_size
-            for here, folders, files in os.walk(path)
-            for file in (*files, *(each for each in folders if os.path.islink(f"{here}/{each}")))
-        ]
+        sizes = tuple(_sizes(path))
         found.append((path, len(sizes), sum(sizes)))
     return tuple(found)
+
+
+def _sizes(path: str) -> Iterator[int]:
+    """The bytes of each file below; what no path can say, or goes meanwhile, is not counted."""
+    left = [path]
+    while left:
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+                    continue
+                with contextlib.suppress(OSError):
+                    yield entry.stat(follow_symlinks=False).st_size
 
 
 def remove(places: state.Places, app_id: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from intents import decide, errors, kinds, model, paths, risk, rules
 
 FORMAT = 1
 _LIMIT = 1 << 24  # bytes of a file
+_LONGEST = 9999 * 86400  # seconds, as `--for` takes them
 _SPANS = (model.Lifespan.FOREVER, model.Lifespan.UNTIL)  # those that mean the same elsewhere
 _KEYS = {"intent", "asked", "granted", "span", "until", "at", "source"}
 
@@ -204,6 +205,8 @@ def _decision(at: known.Here, app: apps.App, told: Mapping[str, object]) -> mode
         left = until - at.now.wall if isinstance(until, int) else 0
         if left <= 0:
             return "its time is over"
+        if left > _LONGEST:
+            return "its time is longer than any that can be given"
     return model.Decision(
         intent_id=intent,
         asked=wanted,

@@ -131,3 +131,11 @@ def test_a_link_in_place_of_all_of_it_is_refused(places: state.Places, tmp_path:
     with pytest.raises(Exception, match="is not a directory, or is a link"):
         removal.remove(places, APP)
     assert victim.is_dir()
+
+
+def test_what_is_too_deep_to_count_stops_no_counting(places: state.Places) -> None:
+    made = own(places)
+    deep(made, 3000)
+    assert removal.measure(places, APP) == ((str(made), 1, 4),)
+    removal.remove(places, APP)
+    assert left(places) == []

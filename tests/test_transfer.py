@@ -141,6 +141,7 @@ ODD: list[tuple[Mapping[str, object], str]] = [
     ({"span": "once"}, "not understood"),
     ({"span": "until", "until": 1}, "its time is over"),
     ({"span": "until", "until": None}, "its time is over"),
+    ({"span": "until", "until": 10**40}, "its time is longer than any"),
     ({"only_if": "x"}, "not understood"),
     ({"intent": 7}, "not understood"),
 ]

@@ -2,13 +2,14 @@
 
 import os
 import pathlib
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from broker.ui import keys
 from intents.kinds import settings
-from tests import control
+from tests import control, test_removal
 from tests.real import asked, starting, test_prompt_less, world
 from tests.test_overrides import tree
 
@@ -141,6 +142,14 @@ def test_a_link_in_the_place_of_the_apps_directory_stops_it(here: world.World) -
     answer(here, "copy")
     done = here.start("true")
     assert tree(here.home / "Documents") == {}, done
+
+
+def test_what_is_too_deep_is_named_and_not_copied(here: world.World) -> None:
+    test_removal.deep(here.home / ".config" / "app" / "deep", 1500)
+    answer(here, "copy")
+    done = here.start(LOOK)
+    subprocess.run(["rm", "-r", here.home / ".config" / "app" / "deep"], check=True)
+    assert (done.returncode, done.stdout) == (0, b"deep\nmine\n") and b"not copied: " in done.stderr
 
 
 def test_too_much_is_not_copied_and_nothing_starts(here: world.World) -> None:

@@ -1,11 +1,11 @@
 """Less than asked, from the question to the sandbox: only that is there, and nobody is asked again (SPEC §8)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from broker import elsewhere, journal, prompts, state
-from intents import kinds, text
+from broker import answers, elsewhere, journal, prompts, state
+from intents import errors, kinds, model, text
 from tests import control
 from tests.real import starting, world
 from tests.real.starting import NOTES, NOTES_TITLE
@@ -122,4 +122,42 @@ def looked(home: world.World, typed: str) -> tuple[prompts.Narrowing, ...] | tex
         app = home.load()
         with journal.Journal.open(app.places) as book:
             delta = app.delta(book, state.clock(app.places))
-        return elsewhere.looking(app, delta)("notes", typed)
+        return elsewhere.Looking(app, delta)("notes", typed)
+
+
+def answered(home: world.World, scope: model.Scope, *, named: str = "", then: Callable[[], object] = str) -> None:
+    """Give this instead of all, for good, as a front-end does. named: a place looked at before; then: what follows."""
+    with home.here():
+        app = home.load()
+        with journal.Journal.open(app.places) as book:
+            asked = answers.handshake(app, book, state.clock(app.places), launching=True)
+        assert asked is not None and asked.request.elsewhere is not None
+        if named:
+            assert not isinstance(asked.request.elsewhere("notes", named), text.Said)
+        then()
+        (question,) = asked.request.questions
+        answers.keep(
+            asked,
+            [prompts.answer(question, model.Effect.ALLOW, model.Lifespan.FOREVER, (scope,))],
+            source="prompt",
+        )
+
+
+def test_what_is_put_there_after_the_look_is_not_given(home: world.World) -> None:
+    """Another app that may write there exchanges the folder that the user has named by a link."""
+    notes = home.home / "Notes"
+    (home.home / "Private").mkdir()
+    (home.home / "Private" / "inner").write_text("private\n")
+
+    def exchange() -> None:
+        (notes / "sub").rename(notes / "was")
+        (notes / "sub").symlink_to("../Private")
+
+    scope = kinds.from_data({"kind": "path", "place": "home/Notes/sub", "access": "read"})
+    answered(home, scope, named="sub", then=exchange)
+    assert control.states(home)["notes"] == "open"
+    with pytest.raises(errors.RefusedError):
+        answered(home, scope)
+    (notes / "sub").unlink()
+    (notes / "was").rename(notes / "sub")
+    assert "inner notes" in home.says("cat ~/Notes/sub/inner")
