@@ -119,10 +119,11 @@ def scrolled() -> Widget:
 def scroll(view: Widget, key: str) -> bool:
     """Move the adjustment of a scrolled widget by a key, by its name; whether that is what the key does."""
     page = 0.9 * view.get_page_size()
-    to = {"Page_Up": view.get_value() - page, "Page_Down": view.get_value() + page, "Home": 0, "End": view.get_upper()}
-    if key not in to:
+    steps = {"Page_Up": -page, "Page_Down": page, "k": -page / 3, "j": page / 3, "Home": -view.get_upper()}
+    step = {**steps, "End": view.get_upper()}.get(key)
+    if step is None:
         return False
-    view.set_value(to[key])
+    view.set_value(view.get_value() + step)
     return True
 
 
