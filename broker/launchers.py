@@ -51,6 +51,11 @@ def command(app: model.App, environ: Mapping[str, str], places: state.Places) ->
         message = f"`{shown}` runs other programs as well, and alone it is not {app.id}"
         raise errors.DecisionError("not-wrappable", message)
     listed = [os.path.normpath(entry) for entry in environ.get("PATH", "").split(":") if os.path.isabs(entry)]
+    others = [f"{entry}/{name}" for entry in programs.SEARCH if os.access(f"{entry}/{name}", os.X_OK)]
+    if others and os.path.realpath(started[0]) not in map(os.path.realpath, others):
+        # Its author chose the name: who types `ssh` must not meet whatever calls itself so.
+        message = f"`{shown}` is a program of the system, {others[0]}, and {app.id} is another one"
+        raise errors.DecisionError("not-wrappable", message)
     usual = f"{places.home}/.local/bin"
     mine = [entry for entry in listed if entry in (usual, f"{places.home}/bin")]
     first = [entry for entry in mine if not _shadowed(name, listed[: listed.index(entry)])]

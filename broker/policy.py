@@ -119,6 +119,8 @@ def _content(where: str, handle: int, *, held: bool) -> bytes:
             _check(where, info)
         with open(handle, "rb", closefd=False) as file:
             return file.read(policy.MAX_BYTES + 1)
+    except OSError as error:
+        raise _unsafe(where, f"cannot be read: {error.strerror}") from error
     finally:
         os.close(handle)
 

@@ -125,7 +125,7 @@ CATALOGUE = {
         "not-answered": (1, "A question needs an answer for each of its intents.", "See `intent-ctl pending`."),
         "no-launcher": (1, "Nothing on this machine starts the app from a desktop.", "Use `intent-ctl wrap` for the command."),
         "no-intent-run": (1, "The command that a launcher has to start is not there, or somebody else could change it.", "Install intents, and use its `intent-ctl`."),
-        "not-wrappable": (1, "The app's program is one that many others are started by.", "Start it with `intent-run`."),
+        "not-wrappable": (1, "The name of the app's program is that of another one, or of one that starts others.", "Start it with `intent-run`."),
         "override-taken": (1, "Something that is not ours stands where a launcher or a command would.", "Move it away."),
         "override-changed": (1, "Somebody changed a launcher or a command that was installed.", "Take it back first: `intent-ctl unwrap --all`."),
         "locked-by-policy": (1, "The administrator's policy has locked the intent.", "See `intent-ctl policy explain`."),

@@ -272,8 +272,9 @@ def test_policy_check_reads_files_of_anybody(home: world.World, tmp_path: pathli
     bad.write_text(NO_NETWORK.replace("deny", "ask"))
     os.mkfifo(pipe)
     assert "1 rule is valid" in control.done(home, "policy", "check", str(good))
-    status, out, err = control.run(home, "policy", "check", str(good), str(bad), str(pipe), str(tmp_path / "absent"))
-    assert (status, err) == (1, "") and f"{bad}:4  rule.effect" in out and out.count("[unsafe-policy]") == 2
+    files = (str(good), str(bad), str(pipe), str(tmp_path / "absent"), "/proc/self/mem")
+    status, out, err = control.run(home, "policy", "check", *files)
+    assert (status, err) == (1, "") and f"{bad}:4  rule.effect" in out and out.count("[unsafe-policy]") == 3
     found = control.data(home, "policy", "check", str(bad), status=1)
     assert found["rules"] == [] and isinstance(found["errors"], list) and len(found["errors"]) == 1
 

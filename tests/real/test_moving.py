@@ -229,6 +229,19 @@ def test_a_program_of_the_users_own_and_an_interpreter_are_not_wrapped(here: Mov
     assert control.code(here, "wrap", world.APP) == "not-wrappable"
 
 
+def test_an_app_is_not_put_before_another_program_of_its_name(here: Moved) -> None:
+    """Its author names the program: who types `ls` must not meet the app."""
+    named = here.home / "app" / "ls"
+    named.parent.mkdir()
+    named.symlink_to("/usr/bin/true")
+    here.install(world.manifest([str(named)]))
+    assert control.code(here, "wrap", world.APP) == "not-wrappable"
+    assert not (here.home / ".local" / "bin").exists()
+    named.unlink()
+    named.symlink_to("/usr/bin/ls")
+    assert "/ls starts" in here.ctl("wrap", world.APP), "it is that program"
+
+
 def test_an_entry_of_the_users_own_comes_back(here: Moved) -> None:
     here.put("applications/kde/a.desktop", "[Desktop Entry]\nType=Application\nName=System\nExec=awk %f\n")
     here.put("applications/b.desktop", "[Desktop Entry]\nType=Application\nName=B\nExec=awk %f\n")
