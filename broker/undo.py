@@ -44,11 +44,15 @@ def undo(
         events = book.events()
         act = _choose(at, book, events, which)
         found = known.find(at, book, act.app, changing=False)
+        before = book.decisions(found.app_id, found.lineage)
     entry = history.undone(act.app, act.seqs)
-    shifts = _shifts(at, found, history.supposed(events, [entry]))
+    after = history.supposed(events, [entry])
+    shifts = _shifts(at, found, after)
     seq = None
     if not dry:
         confirm(found, [] if sure else shifts, confirmed)
+        if not sure and (found.app is None or found.delta is None):
+            _confirm_unseen(found, before, after.decisions(found.app_id, found.lineage)[0], confirmed)
 
         def still(book: journal.Journal) -> list[history.Entry]:
             acts.containing(book.events(), act.seqs[0])  # somebody else may have decided meanwhile
@@ -114,6 +118,28 @@ def confirm(found: known.Known, made: Sequence[Shift], confirmed: Sequence[str],
         message = f"`{name}` of {found.app_id} is critical: {left[0].scope.phrase(app.host).allows}"
         hint = "If you mean it, add " + " ".join(f"--confirm {prefix}{intent.id}" for intent in left)
         raise errors.DecisionError("not-confirmed", message, hint=hint)
+
+
+def _confirm_unseen(
+    found: known.Known, before: Sequence[model.Decision], after: Sequence[model.Decision], confirmed: Sequence[str]
+) -> None:
+    """Raise DecisionError ``not-confirmed`` when something may be granted of which nobody can tell how risky it is."""
+    gone = [each for each in before if each.seq not in {kept.seq for kept in after}]
+    known_before = {each.seq for each in before}
+    back = [
+        each.intent_id
+        for each in after
+        if each.granted is not None and (each.seq not in known_before or any(_meet(each, other) for other in gone))
+    ]
+    if left := [name for name in dict.fromkeys(back) if name not in confirmed]:
+        names = " ".join(f"--confirm {name}" for name in left)
+        message = f"how risky `{left[0]}` is cannot be told: {found.app_id} has no manifest here that counts"
+        raise errors.DecisionError("not-confirmed", message, hint=f"If you mean it, add {names}")
+
+
+def _meet(one: model.Decision, other: model.Decision) -> bool:
+    mine, theirs = one.asked, other.asked
+    return mine.covers(theirs) or theirs.covers(mine) or mine.meet(theirs) is not None
 
 
 def _stands(change: model.Change) -> tuple[object, ...]:

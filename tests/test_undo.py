@@ -1,5 +1,6 @@
 """Undoing: what counted before counts again exactly, and what a newer answer decides is not touched (SPEC §8.5)."""
 
+import pathlib
 from collections.abc import Iterator
 
 import pytest
@@ -202,6 +203,19 @@ def test_what_is_critical_does_not_come_back_by_itself(home: world.World) -> Non
     assert control.code(home, "undo") == "not-confirmed"
     assert control.states(home) == {"keys": "denied"}
     assert "keys was denied, is allowed (CRITICAL risk)" in control.done(home, "undo", "--confirm", "keys")
+
+
+def test_what_nobody_can_judge_does_not_come_back_by_itself(home: world.World) -> None:
+    """Without the manifest nobody can tell how risky it would be."""
+    control.done(home, "grant", APP, "notes")
+    control.done(home, "revoke", APP, "notes")
+    manifest = pathlib.Path(home.places.data, "manifests", f"{APP}.toml")
+    manifest.rename(manifest.with_suffix(".away"))
+    assert control.code(home, "undo") == "not-confirmed"
+    control.done(home, "undo", "--confirm", "notes")
+    control.done(home, "undo")
+    manifest.with_suffix(".away").rename(manifest)
+    assert control.states(home)["notes"] == "open", "taking away needs no word"
 
 
 def test_a_span_that_is_over_stays_over(home: world.World) -> None:

@@ -6,6 +6,7 @@ name what was put and are on offer (``client.put``). Whatever else it does is no
 
 import configparser
 import contextlib
+import os
 import pathlib
 import signal
 import socket
@@ -42,6 +43,7 @@ except (ImportError, ValueError):
 sys.exit(Gtk.init_check() is not True and (print("display") or 1))
 """
 _NOWHERE = "/nonexistent"
+_MOST = 1 << 16  # bytes of GTK's settings
 _NEEDED = (
     *("WAYLAND_DISPLAY", "DISPLAY", "XAUTHORITY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"),
     *("XDG_ACTIVATION_TOKEN", "DESKTOP_STARTUP_ID", "LANG", "LANGUAGE"),
@@ -202,6 +204,11 @@ def _dark(environ: Mapping[str, str]) -> bool:
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
     parser = configparser.ConfigParser(interpolation=None)
     with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError, ValueError):
-        parser.read(f"{home}/gtk-4.0/settings.ini", "utf-8")
+        # An app may be allowed to write there: neither a pipe nor a file without end holds a question up.
+        handle = os.open(f"{home}/gtk-4.0/settings.ini", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            parser.read_string(os.read(handle, _MOST).decode("utf-8"))
+        finally:
+            os.close(handle)
         return parser.getboolean("Settings", "gtk-application-prefer-dark-theme", fallback=False)
     return False

@@ -1,8 +1,9 @@
 """What the window shows, and on which desktops: long lists, dark, large, narrow, right to left, X11 (SPEC §8.4)."""
 
 import contextlib
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -74,6 +75,15 @@ def test_it_is_as_dark_as_the_users_other_windows(desk: asked.Asked, dark: bool)
     desk.screen.keep_screenshot(f"dialog-{'dark' if dark else 'light'}")
     assert (max(desk.screen.colour(CORNER)) < 100) is dark
     closed(desk, begun)
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_settings_that_never_end_hold_no_question_up(desk: asked.Asked, plant: Callable[[str], None]) -> None:
+    """An app that may write there has planted them."""
+    settings = desk.where.home / ".config" / "gtk-4.0" / "settings.ini"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    plant(str(settings))
+    closed(desk, desk.open(LOOK))
 
 
 def test_it_follows_what_the_desktop_says(desk: asked.Asked) -> None:
