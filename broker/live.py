@@ -6,7 +6,7 @@ named, is changed. Everything is looked at again afterwards, and what is told is
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from broker import beside, holding, inside, launch, mounts, runs
@@ -138,7 +138,7 @@ def take(
         instance=instance,
         changed=tuple(row for row in rows if row.before != row.after),
         held=(*holding.opened(instance, points), *(mapped if points else ())),
-        later=(*later, *stuck),
+        later=(*later, *stuck, *_reached(instance, meant, whole, left, after)),
         closed=closed,
         also=_also(left, closed, ids),
     )
@@ -147,6 +147,23 @@ def take(
 def _within(piece: runs.Piece, ids: Collection[str], gone: Iterable[str]) -> bool:
     """Whether a piece is of these intents, or lies in a place that they give."""
     return piece.intent in ids or any(paths.inside(piece.dest, each) for each in gone)
+
+
+def _reached(
+    instance: runs.Instance,
+    meant: Mapping[str, runs.Piece],
+    whole: sandbox.Sandbox | None,
+    left: sandbox.Sandbox | None,
+    sight: _Sight,
+) -> Iterator[tuple[str, str]]:
+    """What is taken and still reached through something wider that it was started with and that nothing gives now."""
+    given = {piece.dest for piece in pieces(left)}
+    wider = [piece for piece in instance.pieces if piece.dest not in given and piece.dest not in meant]
+    for piece in pieces(whole):
+        for wide in wider if piece.dest in meant else ():
+            if paths.inside(piece.dest, wide.dest) and sight.find(wide):
+                place, through = paths.printable(piece.dest), paths.printable(wide.dest)
+                yield piece.intent, f"{place} is reached through {through} until it ends"
 
 
 def _is_dead(op: sandbox.Op, closed: Collection[str]) -> bool:

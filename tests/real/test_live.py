@@ -325,3 +325,14 @@ def test_what_an_update_named_otherwise_is_taken_all_the_same(home: world.World)
         assert app.reaches(home.home / "Documents") == (False, False)
         assert app.reaches(home.home / "Pictures") == (True, False), "the rest stays"
         assert {each["intent"] for each in row["later"]} == {"web"}, "it keeps the network, and that is said"
+
+
+def test_what_is_still_reached_through_more_is_said(home: world.World) -> None:
+    (home.home / "Documents" / "deep").mkdir()
+    home.decide("docs")
+    with lively.running(home) as app:
+        less = {"deep": access("home/Documents/deep", "write")}
+        home.install(world.manifest(world.SHELL, less, interface="window", serial=2))
+        row = now(home, "revoke", "deep", status=1)
+        assert app.reaches(home.home / "Documents" / "deep") == (True, True)
+        assert [each["intent"] for each in row["later"]] == ["deep"]
