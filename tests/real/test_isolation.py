@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker import app as apps
-from broker import launch, session, state
+from broker import launch, plans, session, state
 from intents import bwrap, compiler, model, plan, sandbox
 from tests.model import mounts
 from tests.real import world
@@ -147,7 +147,8 @@ def grant(app: apps.App, chance: random.Random) -> model.Grant:
 
 def probe(app: apps.App, box: sandbox.Sandbox, here: world.World) -> Found:
     """Run the sandbox by the real executor; what the probe inside found."""
-    data = bwrap.plan_bytes(box, app.host, guards=(), settings=session._settings(app))
+    data = bwrap.plan_bytes(box, app.host, guards=(), settings=session._settings(app, "-"))
+    plans.mark(app.places, app.manifest.app.id, "-")
     sections = plan.decode(data)
     assert sections is not None
     out, back = os.pipe()
