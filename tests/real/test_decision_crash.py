@@ -82,7 +82,6 @@ class Case:
 
     def check(self, reserved: state.Places, status: int) -> bool:
         """Whether the decision is stored. Another session, which did not hear of any of it, must go on from there."""
-        os.umask(0o077)
         store(reserved, crash.NOW, OTHERS)
         with journal.Journal.open(reserved) as book:
             book.verify()
@@ -113,6 +112,14 @@ def facts(reserved: state.Places) -> list[history.Entry]:
 def case(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Case]:
     must_work(shutil.which("strace"), "strace")
     yield Case(tmp_path, present=request.param)
+
+
+@pytest.fixture(autouse=True)
+def mask() -> Iterator[None]:
+    """What the calls make is private, and what other tests make stays as they need it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 def test_killed_before_any_call(case: Case) -> None:
