@@ -68,6 +68,7 @@ LAYERS = {
         "answers lapse",
         "ui.language",
         "ui.wording ui.keys ui.tty ui.gate ui.raw",
+        "ui.screen",
         "ui.choices ui.less ui.ended ui.stop",
         "ui.sheet",
         "ui.widgets ui.browse",
@@ -99,7 +100,7 @@ EFFECTS = {
 EFFECTFUL_CALLS = {"open", "print", "input", "breakpoint", "exit", "quit"}
 IMPURE = {"intents.author"}  # the outer shell of the pure package: its command line
 ONLY_IN = {
-    "prompt_toolkit": {"broker.ui.terminal", "broker.ui.browser", "broker.ui.raw"},
+    "prompt_toolkit": {"broker.ui.screen", "broker.ui.raw"},
     "tomlkit": {"intents.authoring"},
     "cryptography": {"intents.sign"},
     "gi": {"broker.ui.window", "broker.ui.frame", "broker.ui.widgets"},
