@@ -191,7 +191,9 @@ def read(path: str) -> Instance | None:
     """The record in the file, or None when it is gone or not whole."""
     data = state.read_private(path, _LIMIT)
     try:
-        rows = [json.loads(line) for line in (data or b"").splitlines() if line.strip()]
+        # bubblewrap writes a line in several pieces: one without its end is not there yet.
+        whole = (data or b"").rpartition(b"\n")[0]
+        rows = [json.loads(line) for line in whole.splitlines() if line.strip()]
         changed = int(os.stat(path).st_mtime)
     except (ValueError, OSError):
         return None

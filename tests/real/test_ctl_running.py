@@ -178,7 +178,12 @@ def test_what_begins_and_what_ends_is_not_swept(home: world.World) -> None:
         assert (instance.pid, instance.first) == (os.getpid(), 0)
         control.done(home, "ps")
         assert record.exists()
-        file.write(json.dumps({"child-pid": os.getpid(), "pid-namespace": 1}) + "\n")
+        line = json.dumps({"child-pid": os.getpid(), "pid-namespace": 1}) + "\n"
+        file.write(line[:20])
+        file.flush()
+        (instance,) = runs.instances(home.places)
+        assert instance.first == 0, "bubblewrap writes the line in pieces: not seeing the start would be not revoking"
+        file.write(line[20:])
         file.flush()
         assert control.data(home, "ps") == {"instances": []}
         assert record.exists(), "its sandbox is over, and its exit status not yet written"

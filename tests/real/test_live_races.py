@@ -225,10 +225,12 @@ def test_what_is_about_to_start_is_waited_for(home: world.World) -> None:
     started = subprocess.Popen(argv, env=env, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
     peers.eventually(pathlib.Path(f"{wait}.here").exists, "the start")
     threading.Timer(0.3, wait.touch).start()
-    (row,) = control.data(home, "revoke", APP, "kept", "--now")["now"]  # type: ignore[misc]
-    assert [each["after"] for each in row["changed"]] == [None]
-    os.kill(row["sandbox_pid"], 9)
-    started.wait(peers.PATIENCE)
+    try:
+        (row,) = control.data(home, "revoke", APP, "kept", "--now")["now"]  # type: ignore[misc]
+        assert [each["after"] for each in row["changed"]] == [None]
+    finally:
+        control.done(home, "stop", APP, "--kill")
+        started.wait(peers.PATIENCE)
 
 
 def test_grants_and_revocations_at_once_end_as_the_journal_says(home: world.World) -> None:
