@@ -343,13 +343,13 @@ def _start_companions(
 
     os.close(walk(directory, make=True))
     companions.empty(directory)
-    told = []
+    told = -1
     if settings[b"identity"]:
         from broker import identity
 
-        told = [b"--info-fd", b"%d" % identity.make(settings[b"identity"], settings[b"instances"], directory)]
-    pids, ready = companions.start(sections["companions"], directory, _memory)
-    return pids, lambda: companions.wait(sections["companions"], pids, ready), [*told, b"--sync-fd", b"%d" % ready]
+        told = identity.make(settings[b"identity"], settings[b"instances"], directory)
+    pids, ready, options = companions.start(sections["companions"], directory, _memory, told)
+    return pids, lambda: companions.wait(sections["companions"], pids, ready), options
 
 
 def _record(settings: Settings, proxy: int) -> int:

@@ -103,6 +103,7 @@ _NUMBER, _AUDIT, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; both m
 
 _CLONE_NEW = 0x7E020000  # NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and NEWNET of linux/sched.h
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # both type into the terminal that started the app
+_FIONBIO = 0x5421  # whether reading from a socket waits
 _SYS_SOCKET, _SYS_SOCKETPAIR = 1, 8  # linux/net.h
 _PER_LINUX, _PER_LINUX32 = 0, 8  # other personalities turn address randomisation and other hardening off
 # In a granted directory such a file is for everybody outside, and runs as the user: an accomplice needs no more. Files
@@ -116,6 +117,11 @@ _COMPANION = """
     accept4 connect getsockname getsockopt poll ppoll recvmsg recvfrom sendmsg sendto close
     read write brk mmap munmap mremap madvise futex clock_gettime
     rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall getpid gettid exit exit_group
+"""
+# ... and what moving the bytes of many connections takes besides
+_RELAY = """
+    bind listen shutdown setsockopt getpeername splice pipe2 fcntl select pselect6
+    epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 fstat newfstatat clock_nanosleep
 """
 
 # What a grant gives back: the feature -> calls that are then allowed, and socket families.
@@ -263,11 +269,28 @@ def companion(machine: str) -> bytes:
 
     No file can be opened and no program started. Raises errors.HostError("seccomp-unsupported") as build does.
     """
-    target = _machine(machine)
-    named = {number: name for number, name in target.names.items() if name in _COMPANION.split()}
+    return _only(_machine(machine), _COMPANION.split(), (UNIX,))
+
+
+def relay(machine: str, *, connects: bool) -> bytes:
+    """The program of the relay in a sandbox's network (SPEC §10.6): internet sockets, and moving bytes between them.
+
+    connects: whether it connects to what listens in the sandbox; else it can only take connections. Raises
+    errors.HostError("seccomp-unsupported") as build does.
+    """
+    calls = {*_COMPANION.split(), *_RELAY.split()} - (set() if connects else {"connect"})
+    waits = _Guard(argument=1, jump=_JEQ, values=(_FIONBIO,), hit=Verdict.ALLOW, miss=Verdict.ENOSYS, words="FIONBIO")
+    return _only(_machine(machine), sorted(calls), (INET, INET6), {"ioctl": waits})
+
+
+def _only(
+    target: _Machine, calls: list[str], families: tuple[int, ...], guards: Mapping[str, _Guard] | None = None
+) -> bytes:
+    """The program that lets through these calls and no other; ``socket`` for the families, others as guarded."""
+    guarded = {"socket": _guards(families)["socket"], **(guards or {})}
     rules: dict[int, Verdict | _Guard] = dict.fromkeys(target.names, Verdict.ENOSYS)
-    rules |= dict.fromkeys(named, Verdict.ALLOW)
-    rules |= {number: _guards((UNIX,))["socket"] for number, name in target.names.items() if name == "socket"}
+    rules |= dict.fromkeys((number for number, name in target.names.items() if name in calls), Verdict.ALLOW)
+    rules |= {number: guarded[name] for number, name in target.names.items() if name in guarded}
     return _program([(target, rules)])
 
 

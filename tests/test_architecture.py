@@ -44,10 +44,12 @@ LAYERS = {
         "author",
     ),
     "broker": (
-        (
-            "companions.x11_windows companions.x11_authority companions.wayland_wire companions.confine "
-            "companions.refusals"
-        ),
+        "confine",
+        "network.rules network.netlink network.namespace",
+        "network.stub",
+        "network.dialer network.relay network.wall",
+        "network",
+        "companions.x11_windows companions.x11_authority companions.wayland_wire companions.refusals",
         "companions.wayland_registry companions.wayland_context companions.pulse_filter",
         "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions identity probe shell_probe",
@@ -109,6 +111,7 @@ ONLY_IN = {
 ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches verify nothing
 # The warm launch path: what each module may import when it is loaded, and what inside a function ("*": the cold path).
 _BARE_STDLIB = {"os", "sys", "_signal", "fcntl", "termios", "select"}
+_NETWORK = {"_socket", "_struct", "_thread", "ctypes", "errno", "fcntl", "os", "select"}
 BARE: dict[str, tuple[set[str], set[str]]] = {
     "intents.errors": (set(), set()),
     "intents.plan": (set(), set()),
@@ -120,16 +123,30 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         {
             "intents.errors",
             *("broker.companions.pulse_filter", "broker.companions.x11_server", "broker.companions.x11_authority"),
-            *("broker.companions.wayland_context", "broker.companions.wayland_filter"),
+            *("broker.companions.wayland_context", "broker.companions.wayland_filter", "broker.network"),
         },
     ),
+    # In the fork of a companion, and only where there is a network.
+    "broker.network": (
+        _NETWORK
+        | {"broker.network.namespace"}
+        | {f"broker.network.{name}" for name in ("dialer", "relay", "rules", "wall")},
+        set(),
+    ),
+    "broker.network.dialer": (_NETWORK | {"broker.network.rules"}, set()),
+    "broker.network.namespace": (_NETWORK, set()),
+    "broker.network.netlink": (_NETWORK, set()),
+    "broker.network.relay": (_NETWORK | {"broker.network.stub"}, {"broker.network.netlink"}),
+    "broker.network.rules": (_NETWORK, set()),
+    "broker.network.stub": (_NETWORK | {"broker.network.rules"}, set()),
+    "broker.network.wall": (_NETWORK | {"broker.confine", "broker.network.namespace", "broker.network.netlink"}, set()),
     "broker.companions.pulse_filter": (
         {"_socket", "os", "select"},
-        {"broker.companions.confine", "broker.companions.refusals"},
+        {"broker.confine", "broker.companions.refusals"},
     ),
     "broker.companions.refusals": ({"os"}, set()),
     "broker.companions.x11_authority": ({"os", "select"}, set()),
-    "broker.companions.confine": ({"ctypes", "os"}, set()),
+    "broker.confine": ({"ctypes", "os"}, set()),
     "broker.companions.wayland_wire": ({"sys"}, set()),
     "broker.companions.wayland_registry": ({"broker.companions.wayland_wire"}, set()),
     "broker.companions.wayland_context": ({"_socket", "os", "sys", "broker.companions.wayland_wire"}, set()),
@@ -138,7 +155,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
             *("_socket", "os", "select", "sys"),
             *("broker.companions.wayland_registry", "broker.companions.wayland_wire"),
         },
-        {"broker.companions.confine", "broker.companions.refusals"},
+        {"broker.confine", "broker.companions.refusals"},
     ),
     "broker.named": (_BARE_STDLIB | {"intents.plan"}, set()),
     "broker.identity": (_BARE_STDLIB, {"intents.errors"}),

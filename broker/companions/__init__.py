@@ -14,9 +14,10 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 PATIENCE_MS = 10_000  # for all of them together: a launch that hangs tells nobody why
+_NETWORK = b"network"
 Record = tuple[bytes, bytes, list[bytes]]
 
 
@@ -26,16 +27,23 @@ def empty(directory: bytes) -> None:
         os.unlink(directory + b"/" + name)
 
 
-def start(section: "tuple[bytes, ...]", directory: bytes, memory: "Callable[[bytes], int]") -> "tuple[list[int], int]":
+def start(
+    section: "tuple[bytes, ...]", directory: bytes, memory: "Callable[[bytes], int]", told: int = -1
+) -> "tuple[list[int], int, list[bytes]]":
     """Start all companions, each in a session of its own, without waiting for them.
 
-    directory: exists and is empty; memory: makes an inheritable descriptor that holds bytes. Returns their pids, in the
-    section's order, and the reading end of the ready pipe, inheritable. Raises HostError ``companion-failed``.
+    directory: exists and is empty; memory: makes an inheritable descriptor that holds bytes; told: an inheritable one
+    for what bubblewrap tells of the sandbox. Returns their pids, in the section's order, the reading end of the ready
+    pipe, and bubblewrap's options about them, whose descriptors are inheritable. Raises HostError ``companion-failed``.
     """
     ready, beside = os.pipe()
     os.set_inheritable(beside, True)
-    pids = []
+    pids: list[int] = []
+    door: tuple[int, int] | tuple[()] = ()
     for name, program, tagged in _records(section):
+        if program == _NETWORK:
+            door = _open_door([_text(arg, directory) for arg in tagged], directory, beside, told, pids)
+            continue
         if program[:1] != b"/":
             pids.append(_fork(program.decode(), [_text(arg, directory) for arg in tagged], directory, beside))
             continue
@@ -44,8 +52,31 @@ def start(section: "tuple[bytes, ...]", directory: bytes, memory: "Callable[[byt
         for handle in opened:
             os.close(handle)
     os.close(beside)
-    os.set_inheritable(ready, True)
-    return pids, ready
+    options = [b"--sync-fd", b"%d" % ready]
+    if door:
+        options += [b"--info-fd", b"%d" % door[0], b"--block-fd", b"%d" % door[1]]
+    elif told >= 0:
+        options += [b"--info-fd", b"%d" % told]
+    for handle in (ready, *door):
+        os.set_inheritable(handle, True)
+    return pids, ready, options
+
+
+def _open_door(words: "list[bytes]", directory: bytes, beside: int, told: int, pids: "list[int]") -> "tuple[int, int]":
+    """Start the companion that enters the sandbox's network, between what bubblewrap tells of it and lets it begin.
+
+    Returns bubblewrap's ends: what it tells goes into the first and, by the companion, on to ``told``; it waits until
+    something can be read from the second (bwrap(1), ``--info-fd``, ``--block-fd``).
+    """
+    info, telling = os.pipe()
+    waiting, begin = os.pipe()
+    loud = os.dup(2)
+    handles = [info, begin, told, loud]
+    first = b" ".join(b"%d" % handle for handle in handles)
+    pids.append(_fork(_NETWORK.decode(), [first, *words], directory, beside, [each for each in handles if each >= 0]))
+    for handle in (info, begin, loud):
+        os.close(handle)
+    return telling, waiting
 
 
 def wait(section: "tuple[bytes, ...]", pids: "list[int]", ready: int) -> None:
@@ -120,7 +151,7 @@ def _spawn(name: bytes, program: bytes, arguments: "list[bytes]") -> int:
         raise failed(program, str(error.strerror)) from error
 
 
-def _fork(module: str, arguments: "list[bytes]", directory: bytes, beside: int) -> int:
+def _fork(module: str, arguments: "list[bytes]", directory: bytes, beside: int, kept: "Sequence[int]" = ()) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -130,8 +161,11 @@ def _fork(module: str, arguments: "list[bytes]", directory: bytes, beside: int) 
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)
-        os.closerange(3, beside)  # with the reading end open here, the pipe would never tell of the sandbox's end
-        os.closerange(beside + 1, os.sysconf("SC_OPEN_MAX"))
+        lowest = 3
+        for handle in sorted([beside, *kept]):
+            os.closerange(lowest, handle)  # with the ready pipe's other end here, it would never tell of the end
+            lowest = handle + 1
+        os.closerange(lowest, os.sysconf("SC_OPEN_MAX"))
         status = _main(module)(arguments, directory, beside)
     finally:
         os._exit(status)
@@ -139,6 +173,10 @@ def _fork(module: str, arguments: "list[bytes]", directory: bytes, beside: int) 
 
 def _main(module: str) -> "Callable[[list[bytes], bytes, int], int]":
     """What runs in the fork: one import for each, so that the whole of it can be read here."""
+    if module == "network":
+        from broker import network
+
+        return network.main
     if module == "pulse_filter":
         from broker.companions import pulse_filter
 

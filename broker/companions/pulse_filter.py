@@ -245,7 +245,8 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     listener.bind(made)
     listener.listen(CONNECTIONS)
     os.write(ready, b".")
-    from broker.companions import confine, refusals  # ctypes is most of what starting costs, and now nobody waits
+    from broker import confine
+    from broker.companions import refusals  # ctypes is most of what starting costs, and now nobody waits
 
     told = refusals.Refusals(directory)
     inside = confine.confine(server, directory, bytes.fromhex(calls.decode()))

@@ -39,7 +39,8 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     listener.bind(made)
     listener.listen(BACKLOG)
     os.write(ready, b".")
-    from broker.companions import confine, refusals  # ctypes is most of what starting costs, and now nobody waits
+    from broker import confine
+    from broker.companions import refusals  # ctypes is most of what starting costs, and now nobody waits
 
     told = refusals.Refusals(directory)
     inside = confine.confine(compositor, directory, bytes.fromhex(calls.decode()))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from broker.companions import confine
+from broker import confine
 from intents import seccomp
 from tests.real import peers
 

@@ -21,12 +21,32 @@ def confine(socket: bytes, directory: bytes, calls: bytes) -> bytes:
     OSError when the program cannot be loaded.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    _check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
     path = _alone(libc, socket, directory)
+    load(libc, calls)
+    return path
+
+
+def load(libc: ctypes.CDLL, calls: bytes) -> None:
+    """Load a seccomp program into this process, for good. Raises OSError."""
+    _check(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
     instructions = ctypes.create_string_buffer(calls, len(calls))
     program = _Program(len(calls) // 8, ctypes.addressof(instructions))
     _check(libc.prctl(_SECCOMP, 2, ctypes.byref(program), 0, 0))
-    return path
+
+
+def bury(libc: ctypes.CDLL, directory: bytes) -> None:
+    """Leave every file behind: an empty, read-only root. Needs a mount namespace of its own. Raises OSError."""
+    _check(libc.mount(None, b"/", None, _PRIVATE, None))
+    _check(libc.mount(b"tmpfs", directory, b"tmpfs", _NOSUID_NODEV_NOEXEC | 1, b"size=4k,mode=0500"))
+    os.chdir(directory)
+    _leave(libc)
+
+
+def _leave(libc: ctypes.CDLL) -> None:
+    """Make the working directory the root and let go of the old one (pivot_root(2))."""
+    _check(libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."))
+    _check(libc.umount2(b".", _DETACH))
+    os.chdir("/")
 
 
 class _Program(ctypes.Structure):
@@ -54,9 +74,7 @@ def _alone(libc: ctypes.CDLL, socket: bytes, directory: bytes) -> bytes:
     os.close(os.open("socket", os.O_CREAT | os.O_CLOEXEC, 0o600))
     _check(libc.mount(b"/proc/self/fd/%d" % held, b"socket", None, _BIND, None))
     os.close(held)
-    _check(libc.syscall(_PIVOT_ROOT[os.uname().machine], b".", b"."))
-    _check(libc.umount2(b".", _DETACH))
-    os.chdir("/")
+    _leave(libc)
     return b"/socket"
 
 

@@ -1,0 +1,60 @@
+"""What the relay is left with before it reads the first byte of the app's: its sockets (SPEC §10.6)."""
+
+import _socket
+import ctypes
+import select
+
+from broker import confine
+from broker.network import namespace, netlink
+
+# Local inside every sandbox, and nowhere routed outside: RFC 2544, and a prefix of RFC 4193.
+MADE_UP_4 = (_socket.AF_INET, _socket.inet_pton(_socket.AF_INET, "198.18.0.1"), 15)
+MADE_UP_6 = (_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, "fd69:6e74:656e::"), 96)
+SELF_6 = (_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, "fd69:6e74:656e::1"), 128)
+_POLL = 0.0005  # seconds
+_PATIENCE = 20000  # times that
+_CAPABILITIES_3 = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: capget(2)
+
+
+def enter(pid: int) -> bool:
+    """Enter the network of the sandbox and put the made-up addresses there. Returns whether it has IPv6.
+
+    Raises OSError.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    namespace.enter(libc, pid)
+    probe = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+    try:
+        for _ in range(_PATIENCE):  # bubblewrap does it; doing it first would make it fail
+            if netlink.loopback_is_up(probe):
+                break
+            select.select([], [], [], _POLL)
+        else:
+            raise OSError("its loopback interface is not up")
+    finally:
+        probe.close()
+    netlink.add_address(*MADE_UP_4)
+    namespace.allow_low_ports()
+    try:
+        netlink.add_address(*SELF_6)
+        netlink.add_local(*MADE_UP_6)
+    except OSError:  # a kernel without it
+        return False
+    return True
+
+
+def close(directory: bytes, calls: bytes) -> None:
+    """Give up all files, capabilities, and the system calls that ``calls``, a seccomp program, does not let through.
+
+    directory: where to mount for a moment. Raises OSError.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    confine.bury(libc, directory)
+    for capability in range(64):
+        if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP, until there is no such capability
+            break
+    header, none = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, none):
+        raise OSError(ctypes.get_errno(), "capabilities are kept")
+    libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    confine.load(libc, calls)
