@@ -49,7 +49,7 @@ def test_every_code_is_raised_and_tested(code: str) -> None:
 
 def test_the_specification_is_short_and_its_sections_exist() -> None:
     text = (ROOT / "SPEC.md").read_text("utf-8")
-    assert len(text.splitlines()) <= 800
+    assert len(text.splitlines()) <= 900
     sections = set(re.findall(r"^#{2,3} (\d+(?:\.\d+)?)", text, flags=re.MULTILINE))
     cited = set(re.findall(r"SPEC §(\d+(?:\.\d+)?)", sources("intents", "broker", "docs")))
     cited |= set(re.findall(r"^spec: §(\d+(?:\.\d+)?)", sources("tests/vectors"), flags=re.MULTILINE))

@@ -35,7 +35,7 @@ def over(pid: int) -> bool:
 
 def test_all_are_awaited_and_end_when_nobody_reads(directory: bytes) -> None:
     said = section(READY, READY)
-    pids, ready = companions.start(said, directory, launch._memory)
+    pids, ready, _ = companions.start(said, directory, launch._memory)
     companions.wait(said, pids, ready)
     assert [os.getsid(pid) for pid in pids] == pids
     assert not any(over(pid) for pid in pids)
@@ -48,7 +48,7 @@ def test_one_that_ends_early_stops_the_launch(directory: bytes, at: int) -> None
     scripts = [READY, READY]
     scripts[at] = "raise SystemExit(0)"
     said = section(*scripts)
-    pids, ready = companions.start(said, directory, launch._memory)
+    pids, ready, _ = companions.start(said, directory, launch._memory)
     with pytest.raises(errors.HostError, match="ended before it was ready") as caught:
         companions.wait(said, pids, ready)
     assert caught.value.code == "companion-failed"
@@ -61,7 +61,7 @@ def test_one_that_says_nothing_stops_the_launch(directory: bytes, monkeypatch: p
     monkeypatch.setattr(companions, "PATIENCE_MS", 50)
     silent = READY.replace("os.write(fd, b'.')", "0")
     said = section(silent)
-    pids, ready = companions.start(said, directory, launch._memory)
+    pids, ready, _ = companions.start(said, directory, launch._memory)
     with pytest.raises(errors.HostError, match="not ready within"):
         companions.wait(said, pids, ready)
     os.close(ready)
@@ -74,7 +74,7 @@ def test_a_list_of_arguments_goes_by_descriptor(directory: bytes) -> None:
     script = READY.replace("; os.write", f"; {keep}; os.write")
     tagged = (b"=-c", b"=" + script.encode(), b"w", b"l2 --args=", b"=two words", b"smade")
     said = (b"script", PYTHON, b"%d" % len(tagged), *tagged)
-    pids, ready = companions.start(said, directory, launch._memory)
+    pids, ready, _ = companions.start(said, directory, launch._memory)
     companions.wait(said, pids, ready)
     made = directory + b"/made"
     assert pathlib.Path(os.fsdecode(made)).read_bytes() == b"two words\0" + made + b"\0"
@@ -94,7 +94,7 @@ def test_our_own_run_in_a_fork_that_holds_nothing_else(directory: bytes, monkeyp
 
     monkeypatch.setattr(companions, "_main", {"planted": main}.__getitem__)
     said = (b"ours", b"planted", b"2", b"=word", b"ssocket")
-    pids, ready = companions.start(said, directory, launch._memory)
+    pids, ready, _ = companions.start(said, directory, launch._memory)
     companions.wait(said, pids, ready)
     shown = pathlib.Path(os.fsdecode(directory), "made").read_text()
     words, _, numbers = shown.rpartition(" [")

@@ -26,7 +26,7 @@ def running(tmp_path: pathlib.Path) -> Iterator[tuple[str, int]]:
         words = ("spulse", f"={server}", f"={calls}", "=playback")
         section = tuple(word.encode() for word in ("pulse", "pulse_filter", str(len(words)), *words))
         before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as the executor has it
-        (pid,), ready = companions.start(section, os.fsencode(tmp_path / "run"), launch._memory)
+        (pid,), ready, _ = companions.start(section, os.fsencode(tmp_path / "run"), launch._memory)
         signal.signal(signal.SIGPIPE, before)
         companions.wait(section, [pid], ready)
         yield f"{tmp_path}/run/pulse", pid

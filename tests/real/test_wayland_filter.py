@@ -43,7 +43,7 @@ class Filter:
         allowed = (b"=wl_shm", b"=wl_seat", b"=wl_compositor")
         arguments = (b"swayland", os.fsencode(f"={real or f'{directory}/compositor'}"), b"=" + calls, *allowed)
         section = (b"wayland", b"wayland_filter", b"%d" % len(arguments), *arguments)
-        pids, self.ready = companions.start(section, os.fsencode(f"{directory}/run"), launch._memory)
+        pids, self.ready, _ = companions.start(section, os.fsencode(f"{directory}/run"), launch._memory)
         (self.pid,) = pids
         companions.wait(section, pids, self.ready)
 
