@@ -60,6 +60,7 @@ EVERYTHING = (
     *(facts.Need(what="socket", name=name) for name in services.SOCKETS),
     *(facts.Need(what="nodes", name=name) for name in services.PATTERNS),
     *(facts.Need(what="program", name=name) for name in display.NESTED),
+    *network.Network(scope=network.LAN).needs(),
 )
 
 _LANDLOCK_CREATE_RULESET = 444  # the same number on every processor (asm-generic/unistd.h)
@@ -130,7 +131,7 @@ def _look(
         sockets=services.sockets(watch, wanted["socket"], runtime, account),
         documents=_documents(watch, [each.address for each in buses if each.name in wanted["documents"]]),
         nodes=services.nodes(watch, wanted["nodes"]),
-        programs=tuple((name, found) for name in wanted["program"] if (found := _program(watch, name))),
+        programs=tuple((name, found) for name in wanted["program"] if (found := _beside(watch, name))),
         kernel=mounts.system(table),
     )
     return Looked(facts=seen, guards=tuple(watch.taken.values()))
@@ -319,10 +320,15 @@ def _ancestry(pid: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _program(watch: guards.Watch, name: str) -> str:
-    for directory in programs.SEARCH:
+def _program(watch: guards.Watch, name: str, search: tuple[str, ...] = programs.SEARCH) -> str:
+    for directory in search:
         watch.see("file", f"{directory}/{name}")
-    return programs.find(name)
+    return programs.find(name, search)
+
+
+def _beside(watch: guards.Watch, name: str) -> str:
+    """One that works beside apps; nft(8) is the administrator's, and so not where users' programs are."""
+    return _program(watch, name, (*programs.SEARCH, *programs.ADMIN))
 
 
 def _signals(watch: guards.Watch) -> bool:

@@ -12,6 +12,7 @@ import sys
 from intents import errors, paths
 
 SEARCH = ("/usr/bin", "/usr/local/bin", paths.CURRENT_PROGRAMS)
+ADMIN = ("/usr/sbin", "/sbin")
 TIMEOUT = 10.0  # seconds; these programs answer in milliseconds
 
 # What bwrap.py uses and old ones lack. Probed because Debian 12's 0.8.0 has options of 0.10 and a version says nothing.

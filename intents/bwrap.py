@@ -4,7 +4,8 @@ Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`
 ``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` this launch's socket or file NAME,
 ``dPATH`` the caller's working directory as the app finds it, PATH where it does not. Of a companion also ``wPREFIX``,
 PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a descriptor that holds the next COUNT;
-in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, the system call filter of companions in hexadecimal.
+in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, ``k`` and ``r``, the system call filters of programs,
+companions and the network's relay in hexadecimal.
 """
 
 import json
@@ -59,6 +60,7 @@ def plan_bytes(
         "bwrap": host.bwrap,
         "proxy": "1" if _proxy(box, host) else "",
         "scoped": "1" if box.scoped else "0",
+        "ports": " ".join(map(str, share.ports)) if (share := box.share("network")) else "",
         "terminal": "1" if box.terminal else "0",
         "signals": "1" if host.env_resets_signals and _shows(box, "/usr/bin/env") else "0",
         "seccomp": box.seccomp.hex(),
@@ -138,7 +140,7 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, t
 
 def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The companions' command lines as people read them: whose each is, and its words."""
-    names = {"a": box.app_id, "c": "<filter>", "k": "<filter>", "s": "<directory of this launch>"}
+    names = {"a": box.app_id, "c": "<filter>", "k": "<filter>", "r": "<filter>", "s": "<directory of this launch>"}
     names[f"s{sandbox.IDENTITY}"] = "<identity file of this launch>"
     return tuple(
         (op.because, (op.program, *(_shown(arg, names) for arg in op.arguments if arg[:1] not in ("l", "w"))))
@@ -250,15 +252,26 @@ def _mount(op: sandbox.Mount, built: _Plan) -> list[str]:
 
 def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Companion, ...]:
     """xdg-dbus-proxy first, where there is a bus: who owns a name there is recognised by its process."""
+    beside = (*box.companions, *_network(box, host))
     rules = _proxy(box, host)
     if not rules:
-        return box.companions
+        return beside
     name, program, arguments = "xdg-dbus-proxy", host.proxy, ("w--fd=", f"l{len(rules)} --args=", *rules)
     if box.identified:
         buses = tuple(bus for bus in host.buses if f"={bus.address}" in rules)
         name, program, arguments = "bwrap", host.bwrap, (*identity.around_proxy(host, buses), *arguments)
     proxy = sandbox.Companion(name=name, program=program, arguments=arguments, because=sandbox.BASE)
-    return (proxy, *box.companions)
+    return (proxy, *beside)
+
+
+def _network(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Companion, ...]:
+    """What stands between the app's own network and the host's, with all its rules (SPEC §10.6)."""
+    if not box.network:
+        return ()
+    tools = ("pasta", "nft") if any(rule.verb == "internet" for rule in box.network) else ()
+    words = [*(rule.words for rule in box.network), *(f"tool {name} {host.program(name)}" for name in tools)]
+    arguments = ("r", *(f"={word}" for word in words))
+    return (sandbox.Companion(name="network", program="network", arguments=arguments, because=sandbox.BASE),)
 
 
 def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, ...]:
@@ -267,6 +280,7 @@ def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) 
         "a": lambda: box.app_id,
         "c": lambda: seccomp.build(host.machine, features=()).hex(),
         "k": lambda: seccomp.companion(host.machine).hex(),
+        "r": lambda: seccomp.companion(host.machine).hex(),
     }
     words = (f"={known[arg]()}" if arg in known else arg for arg in op.arguments)
     return (op.name, op.program, str(len(op.arguments)), *words)

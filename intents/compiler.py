@@ -182,8 +182,11 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
     if grant.vetted.trust is model.Trust.UNSIGNED:
         ops = [_in_memory(op, host) for op in ops]
     shares = {op.namespace: op for op in ops if isinstance(op, sandbox.Share)}
-    if "network" not in shares:
-        ops = _without_dns(grant, ops)
+    if "network" in shares:
+        ports = [op.ports for op in ops if isinstance(op, sandbox.Share) and op.namespace == "network"]
+        every = tuple(sorted({port for each in ports for port in each})) if all(ports) else ()
+        shares["network"] = dataclasses.replace(shares["network"], ports=every)
+    ops = _with_one_network(grant, ops, hosted="network" in shares)
     allows = tuple({op.feature: op for op in ops if isinstance(op, sandbox.Allow)}.values())
     real_x11 = any(isinstance(op, sandbox.Bind) and paths.inside(op.dest, "/tmp/.X11-unix") for op in ops)
     app = grant.vetted.manifest.app
@@ -210,6 +213,7 @@ def _assemble(grant: model.Grant, host: facts.HostFacts, ops: list[sandbox.Op]) 
         terminal=app.interface == "terminal",
         command=app.command,
         named=named.files(grant.files, host),
+        network=_rules(ops),
     )
 
 
@@ -232,10 +236,32 @@ def _in_memory(op: sandbox.Op, host: facts.HostFacts) -> sandbox.Op:
     return sandbox.Symlink(target=op.target, dest=f"{host.account.home}/{at}/{op.below}", because=op.because)
 
 
-def _without_dns(grant: model.Grant, ops: list[sandbox.Op]) -> list[sandbox.Op]:
-    """Names without any network give nothing (SPEC §5.2)."""
-    names = {verdict.intent.id for verdict in grant.verdicts if verdict.intent.scope.kind == "dns"}
-    return [op for op in ops if op.because not in names]
+def _with_one_network(grant: model.Grant, ops: list[sandbox.Op], *, hosted: bool) -> list[sandbox.Op]:
+    """What fits the network that the app has: the host's, one of its own that leads out, or none (SPEC §5.1, §5.2).
+
+    With the host's, no companion stands between, and nothing that belongs to one is there. In one of its own the files
+    of the resolver come with what leads out. Names without any network give nothing.
+    """
+
+    def named(*wanted: str) -> set[str]:
+        return {verdict.intent.id for verdict in grant.verdicts if verdict.intent.scope.kind in wanted}
+
+    if hosted:
+        apart = named("network", "listen")
+        return [
+            op
+            for op in ops
+            if not isinstance(op, sandbox.NetworkRule) and (op.because not in apart or isinstance(op, sandbox.Share))
+        ]
+    out = any(isinstance(op, sandbox.NetworkRule) and op.verb in ("connect", "internet") for op in ops)
+    names = named("dns")
+    return [op for op in ops if op.because not in names or (out and isinstance(op, sandbox.NetworkRule))]
+
+
+def _rules(ops: Iterable[sandbox.Op]) -> tuple[sandbox.NetworkRule, ...]:
+    """Each rule once, those about which nothing is asked first."""
+    found = dict.fromkeys(op for op in ops if isinstance(op, sandbox.NetworkRule))
+    return tuple(sorted(found, key=lambda rule: "ask" in rule.flags))
 
 
 def _mounts(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Mount, ...]:

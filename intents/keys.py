@@ -41,3 +41,11 @@ def strings(keys: Mapping[str, object], key: str) -> tuple[str, ...]:
     if len(set(value)) != len(value):
         raise errors.ManifestError("bad-value", f"`{key}` names the same thing twice")
     return tuple(str(item) for item in value)
+
+
+def flag(keys: Mapping[str, object], key: str) -> bool:
+    """An optional boolean, false by default. Raises ManifestError ``bad-type``."""
+    value = keys.get(key, False)
+    if not isinstance(value, bool):
+        raise errors.ManifestError("bad-type", f"`{key}` must be `true` or `false`")
+    return value

@@ -157,12 +157,18 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """One namespace of the host instead of a new one: ``network``, ``ipc`` (System V) or ``processes``."""
+    """One namespace of the host instead of a new one: ``network``, ``ipc`` (System V) or ``processes``.
+
+    ports: of the network, the TCP ports that connections are held to; empty for all.
+    """
 
     namespace: str
     because: str
+    ports: tuple[int, ...] = ()
 
     def describe(self) -> str:
+        if self.ports:
+            return f"the host's own network, TCP to port {', '.join(map(str, self.ports))} alone"
         return {
             "network": "the host's own network",
             "ipc": "the host's own System V memory, semaphores and queues",
@@ -196,6 +202,28 @@ class BusRule:
 
     def describe(self) -> str:
         return f"{self.bus} bus: {self.verb} {self.rule}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRule:
+    """One rule of the network companion (SPEC §10.6): ``verb`` is connect, resolve, internet or listen.
+
+    rule: its operands; flags, of connect alone: ``sni``, ``ask``.
+    """
+
+    verb: str
+    rule: str
+    because: str
+    flags: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The rule as the companion reads it."""
+        flags = (",".join(self.flags) or "-",) if self.verb == "connect" else ()
+        return " ".join((self.verb, self.because, self.rule, *flags))
+
+    def describe(self) -> str:
+        return f"network: {self.verb} {' '.join((self.rule, *self.flags))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,8 +310,8 @@ class Documents:
 
 
 Op = (
-    Mount | Env | Pass | Share | Allow | BusRule | PrivateLink | HostDirectory | Companion | Persist | NamedFiles
-    | Documents
+    Mount | Env | Pass | Share | Allow | BusRule | NetworkRule | PrivateLink | HostDirectory | Companion | Persist
+    | NamedFiles | Documents
 )  # fmt: skip
 
 
@@ -298,7 +326,7 @@ class Sandbox:
     env: tuple[Env, ...]
     passed: tuple[Pass, ...]
     bus_rules: tuple[BusRule, ...]
-    companions: tuple[Companion, ...]  # besides xdg-dbus-proxy, which the rules say enough about
+    companions: tuple[Companion, ...]  # besides xdg-dbus-proxy and the network's, which rules say enough about
     links: tuple[PrivateLink, ...]
     shares: tuple[Share, ...]
     allows: tuple[Allow, ...]
@@ -309,11 +337,12 @@ class Sandbox:
     terminal: bool  # interface = "terminal": ends with whoever started it
     command: tuple[str, ...]
     named: NamedFiles | None = None
+    network: tuple[NetworkRule, ...] = ()  # of a network of its own
 
     @property
     def ops(self) -> tuple[Op, ...]:
         """Every operation in the order ``explain`` shows them."""
-        given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules, *self.companions)
+        given: tuple[Op, ...] = (*self.shares, *self.allows, *self.bus_rules, *self.network, *self.companions)
         named = (self.named,) if self.named else ()
         return (*self.mounts, *self.links, *self.make, *named, *given, *self.env, *self.passed)
 

@@ -13,7 +13,10 @@ from intents import base, bwrap, facts, kinds, model, paths, sandbox
 # or in what the launch does around them.
 BUBBLEWRAP, COMPANION, FILTER, LAUNCH = "bubblewrap", "companion", "system-calls", "launch"
 # What the other parts show.
-_ELSEWHERE = sandbox.Mount | sandbox.Env | sandbox.Pass | sandbox.Allow | sandbox.BusRule | sandbox.Companion
+_ELSEWHERE = (
+    sandbox.Mount | sandbox.Env | sandbox.Pass | sandbox.Allow | sandbox.BusRule | sandbox.NetworkRule
+    | sandbox.Companion
+)  # fmt: skip
 _LEAD = {BUBBLEWRAP: "", COMPANION: "beside it: ", FILTER: "system calls: ", LAUNCH: "at launch: "}
 
 
@@ -45,10 +48,12 @@ def options(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[Option, ...]:
 
 
 def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
-    """That of the buses word by word, as it serves several intents: one bus after the other, perhaps by one rule."""
+    """Those of the buses and the network word by word, as they serve several intents, each perhaps by one rule."""
     rules: dict[tuple[str, str], list[str]] = {}
     for rule in box.bus_rules:
         rules.setdefault((rule.bus, f"--{rule.verb}={rule.rule}"), []).append(rule.because)
+    for reach in box.network:
+        rules.setdefault(("", reach.words), []).append(reach.because)
     addresses = {bus.address: bus.name for bus in host.buses}
     found, bus = [], ""
     for because, words in bwrap.companion_arguments(box, host):
@@ -57,7 +62,7 @@ def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
             continue
         for word in words:
             bus = addresses.get(word, bus)
-            whose = rules.get((bus, word), [])
+            whose = rules.get((bus, word)) or rules.get(("", word), [])
             found.append(Option(part=COMPANION, words=(word,), because=whose.pop(0) if whose else because))
     return found
 
@@ -73,6 +78,9 @@ def _launch(box: sandbox.Sandbox) -> list[Option]:
     if box.scoped:
         closed = "close abstract sockets and signals to the outside (Landlock)"
         found.append(Option(part=LAUNCH, words=(closed,), because=box.shares[0].because))
+    if (share := box.share("network")) and share.ports:
+        held = f"hold TCP connections to port {', '.join(map(str, share.ports))} (Landlock)"
+        found.append(Option(part=LAUNCH, words=(held,), because=share.because))
     return found
 
 

@@ -14,10 +14,10 @@ LAYERS = {
     "intents": (
         "errors plan syscalls text",
         "paths elf catalogue",
-        "keys locate linker desktop_entry",
+        "keys locate linker desktop_entry hosts",
         "sandbox facts",
         "model",
-        "scopes reach",
+        "scopes reach resolving",
         "portals",
         (
             "kinds.accessibility kinds.network kinds.dns kinds.path kinds.display kinds.dbus kinds.audio kinds.camera "

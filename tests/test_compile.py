@@ -47,6 +47,9 @@ def compiled(
     return compiler.compile_sandbox(decide.settle(diff.diff(vetted, made, NOW, objects)), seen)
 
 
+INTERNET = {"kind": "network", "scope": "internet"}
+TOOLS = (("pasta", "/usr/bin/pasta"), ("nft", "/usr/sbin/nft"))
+TUN = facts.Node(path="/dev/net/tun", kind="char", usable=True)
 BUS = {"kind": "dbus", "bus": "session"}
 READ = {"kind": "path", "access": "read"}
 WRITE = {"kind": "path", "access": "write"}
@@ -59,6 +62,11 @@ NO_BUS = facts.Bus(name="session", address="unix:path=/run/user/1000/bus", activ
         ("no-wayland", {"kind": "display", "protocol": "wayland"}, host(wayland=None)),
         ("no-x11", {"kind": "display", "protocol": "x11-host"}, host(x11=None)),
         ("no-nested-x11", {"kind": "display", "protocol": "x11"}, host(programs=())),
+        ("no-uplink", INTERNET, host(programs=(), nodes=(TUN,))),
+        ("no-uplink", INTERNET, host(programs=TOOLS[:1], nodes=(TUN,))),
+        ("no-uplink", INTERNET, host(programs=TOOLS, nodes=())),
+        ("no-uplink", INTERNET, host(programs=TOOLS, nodes=(dataclasses.replace(TUN, usable=False),))),
+        ("no-port-limit", {"kind": "network", "scope": "host", "ports": [443]}, host(landlock=3)),
         ("no-bus", {**BUS, "talk": ["org.example.Other"]}, host(buses=())),
         ("proxy-missing", {**BUS, "talk": ["org.example.Other"]}, host(buses=(NO_BUS,), proxy="")),
         (

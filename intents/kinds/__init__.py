@@ -98,6 +98,9 @@ def read(kind: str, table: Mapping[str, object]) -> model.Scope:
 
 def overlap(one: model.Scope, other: model.Scope) -> bool:
     """Whether no manifest may ask for both: one gives what the other gives, or would stand in its place."""
+    if isinstance(one, network.Network) and isinstance(other, network.Network):
+        # In the host's own network nothing stands between the app and it that could give something narrower.
+        return network.HOST in (one.scope, other.scope) or one.covers(other) or other.covers(one)
     if one.kind == other.kind:
         return one.covers(other) or other.covers(one)
     pairs = ((one, other), (other, one))

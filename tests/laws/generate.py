@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from intents import facts, kinds, model, paths, portals
+from intents import facts, hosts, kinds, model, paths, portals
 
 EXAMPLES = int(os.environ.get("INTENTS_LAWS") or (200 if os.environ.get("INTENTS_CI") == "1" else 50))
 settings.register_profile("laws", deadline=None, database=None, max_examples=EXAMPLES)
@@ -68,9 +68,35 @@ WORDS: st.SearchStrategy[Mapping[str, object]] = st.sampled_from(sorted(OF_WORDS
 # What a compositor offers behind a security context: none kept, one with walls, one without.
 CONTEXTS = st.sampled_from([None, ("wl_shm",), ("wl_shm", "zwlr_screencopy_manager_v1")])
 
+HOSTS = st.sampled_from(
+    ["a.example.org", "*.example.org", "*.a.example.org", "b.a.example.org", "nas", "*.x.lan", "y.x.lan", "10.1.0.0/16",
+     "10.1.2.3", "192.0.2.0/24", "192.0.2.7", "[2001:db8::/32]", "[2001:db8::1]", "[fd00::1]"],
+)  # fmt: skip
+TARGETS = st.builds(lambda host, port: f"{host}:{port}", HOSTS, st.sampled_from(["443", "22", "443/udp"]))
+
+
+def _disjoint(texts: list[str]) -> list[str]:
+    """Those that no other one of them covers."""
+    found = [hosts.parse(text) for text in texts]
+    return [each.text for each in found if not any(one != each and one.covers(each) for one in found)]
+
+
+@st.composite
+def connects(draw: st.DrawFn) -> Mapping[str, object]:
+    targets = _disjoint(draw(st.lists(TARGETS, min_size=1, max_size=4, unique=True)))
+    named = not any("/" in each or each[0].isdigit() or each[0] == "[" for each in targets)
+    return {"kind": "network", "connect": targets} | ({"sni": True} if named and draw(st.booleans()) else {})
+
+
+CONNECT = connects()
 TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
-    st.just({"kind": "network", "scope": "host"}),
-    st.just({"kind": "dns", "scope": "any"}),
+    st.sampled_from([{"scope": each} for each in ("internet", "lan", "host", "host")]).map({"kind": "network"}.__or__),
+    st.builds(
+        lambda ports: {"kind": "network", "scope": "host", "ports": ports},
+        st.lists(st.sampled_from([22, 80, 443]), min_size=1, unique=True),
+    ),
+    CONNECT,
+    st.builds(lambda scope: {"kind": "dns", "scope": scope}, st.sampled_from(["granted", "any"])),
     st.builds(
         lambda places, how: {"kind": "settings", "places": places, "how": how},
         st.lists(st.sampled_from(["xdg-config/sub/a", "xdg-config/sub/b", "xdg-data/a"]), min_size=1, unique=True),
@@ -347,5 +373,6 @@ def host(
         env_resets_signals=True,
         libraries=(facts.Entry(path="/lib", kind="dir"), facts.Entry(path="/usr/lib", kind="dir")),
         closure=CLOSURE,
-        programs=(("Xwayland", "/usr/bin/Xwayland"),),
+        programs=(("Xwayland", "/usr/bin/Xwayland"), ("pasta", "/usr/bin/pasta"), ("nft", "/usr/sbin/nft")),
+        nodes=(facts.Node(path="/dev/net/tun", kind="char", usable=True),),
     )
