@@ -46,7 +46,7 @@ _REFUSED: tuple[tuple[str, tuple[Network, ...]], ...] = (
 LAN = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Target:
     """One host and one port. ``host``: a name, ``*.name`` (all names below it), an address, or a CIDR range.
 
@@ -112,7 +112,7 @@ def parse(text: str) -> Target:
     elif "/" in host or _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2].lower()):
         found = _address(text, host, port, protocol)
     else:
-        found = Target(_name(text, host, port, protocol), port, protocol)
+        found = Target(host=_name(text, host, port, protocol), port=port, protocol=protocol)
     return found
 
 
@@ -147,7 +147,7 @@ def _address(text: str, host: str, port: int, protocol: str) -> Target:
     except ValueError:
         said = "its host is no address: IPv4 is four decimal numbers without leading zeros, IPv6 has no zone"
         raise _error(text, said, _NEXT) from None
-    instead = f"Write `{Target(shown, port, protocol).text}`."
+    instead = f"Write `{Target(host=shown, port=port, protocol=protocol).text}`."
     if text.startswith("[") != (network.version == 6):
         raise _error(text, "IPv6 addresses, and they alone, stand in brackets", instead)
     for why, refused in _REFUSED:
@@ -158,7 +158,7 @@ def _address(text: str, host: str, port: int, protocol: str) -> Target:
     every = (*LAN, *(each for _, them in _REFUSED for each in them))
     if any(each.version == network.version and network.overlaps(each) and not _within(network, each) for each in every):
         raise _error(text, "the range holds addresses of servers and others", 'Ask for less, or for `scope = "lan"`.')
-    return Target(shown, port, protocol)
+    return Target(host=shown, port=port, protocol=protocol)
 
 
 def _name(text: str, host: str, port: int, protocol: str) -> str:
@@ -166,7 +166,7 @@ def _name(text: str, host: str, port: int, protocol: str) -> str:
     wild = host.startswith("*.")
     name = host[2:] if wild else host
     if canonical := _canonical(name):
-        fix = Target(("*." if wild else "") + canonical, port, protocol).text
+        fix = Target(host=("*." if wild else "") + canonical, port=port, protocol=protocol).text
         raise _error(text, "a name is lower-case, without a dot at its end, and as DNS has it", f"Write `{fix}`.")
     labels = name.split(".")
     if "*" in name:

@@ -67,10 +67,11 @@ class Dns:
         return model.Phrase(
             title=text.said("server names (DNS)"),
             allows=text.said(
-                "It can look up any server's address through your resolver, and sees your resolver's configuration."
+                "It can look up any server's address through your resolver. What it asks can carry data out."
             ),
             notes=(
                 nothing,
+                text.said("With the whole network it sees your resolver's configuration as well."),
                 text.said("With the whole network a refusal is not enforced: a program can ask a name server itself."),
             ),
         )
