@@ -45,7 +45,7 @@ LAYERS = {
     ),
     "broker": (
         "confine",
-        "network.rules network.netlink network.namespace",
+        "network.rules network.netlink network.namespace network.addresses network.hello network.message",
         "network.stub",
         "network.dialer network.relay network.wall",
         "network",
@@ -133,6 +133,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         | {f"broker.network.{name}" for name in ("dialer", "relay", "rules", "wall")},
         set(),
     ),
+    **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "message")},
     "broker.network.dialer": (_NETWORK | {"broker.network.rules"}, set()),
     "broker.network.namespace": (_NETWORK, set()),
     "broker.network.netlink": (_NETWORK, set()),
