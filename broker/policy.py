@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from broker import guards
+from broker import guards, state
 from intents import errors, model, paths, policy, rules
 from intents.kinds import path
 
@@ -126,21 +126,10 @@ def _content(where: str, handle: int, *, held: bool) -> bytes:
 
 
 def _check(where: str, info: os.stat_result) -> None:
-    if info.st_uid not in _roots():
+    if info.st_uid not in {OWNER, *state.roots()}:
         raise _unsafe(where, f"belongs to user {info.st_uid}, not to root")
     if info.st_mode & _OTHERS_WRITE:
         raise _unsafe(where, f"can be written by others (mode {stat.S_IMODE(info.st_mode):04o})")
-
-
-def _roots() -> set[int]:
-    """Who counts as root. Where a user namespace has no uid 0, root's files are shown as nobody's (user_namespaces(7)),
-    and nothing in it can be changed by their owner."""
-    with open("/proc/self/uid_map", encoding="ascii") as rows:
-        mapped = any(row.split()[0] == "0" for row in rows)
-    if mapped:
-        return {0, OWNER}
-    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
-        return {0, OWNER, int(file.read())}
 
 
 def _unsafe(where: str, why: str) -> errors.PolicyError:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest import mock
 
@@ -185,12 +185,12 @@ class World:
 
 
 @contextmanager
-def world(above: str | None = None) -> Iterator[World]:
+def world(above: str | None = None, make: Callable[[pathlib.Path], World] = World) -> Iterator[World]:
     """A world below the real home (nothing below /tmp can be granted) or ``above``; it is removed afterwards."""
     must_work(shutil.which("bwrap"), "bubblewrap")
     above = above or pwd.getpwuid(os.geteuid()).pw_dir
     base = pathlib.Path(os.path.realpath(tempfile.mkdtemp(prefix=".intents-test-", dir=above)))
     try:
-        yield World(base)
+        yield make(base)
     finally:
         shutil.rmtree(base, ignore_errors=True)
