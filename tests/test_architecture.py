@@ -111,7 +111,7 @@ ONLY_IN = {
 ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches verify nothing
 # The warm launch path: what each module may import when it is loaded, and what inside a function ("*": the cold path).
 _BARE_STDLIB = {"os", "sys", "_signal", "fcntl", "termios", "select"}
-_NETWORK = {"_socket", "_struct", "_thread", "ctypes", "errno", "fcntl", "os", "select"}
+_NETWORK = {"_socket", "_struct", "_thread", "ctypes", "errno", "fcntl", "os", "select", "time"}
 BARE: dict[str, tuple[set[str], set[str]]] = {
     "intents.errors": (set(), set()),
     "intents.plan": (set(), set()),
@@ -139,7 +139,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network.netlink": (_NETWORK, set()),
     "broker.network.relay": (_NETWORK | {"broker.network.stub"}, {"broker.network.netlink"}),
     "broker.network.rules": (_NETWORK, set()),
-    "broker.network.stub": (_NETWORK | {"broker.network.rules"}, set()),
+    "broker.network.stub": (_NETWORK | {"broker.network.message", "broker.network.rules"}, set()),
     "broker.network.wall": (_NETWORK | {"broker.confine", "broker.network.namespace", "broker.network.netlink"}, set()),
     "broker.companions.pulse_filter": (
         {"_socket", "os", "select"},

@@ -8,6 +8,7 @@ import _socket
 import _struct
 import os
 import select
+import time
 
 from broker.network import stub
 
@@ -65,7 +66,7 @@ class Relay:
         self._pipes: list[tuple[int, int]] = []
         self._busy: dict[Pair, None] = {}  # with more to move than one go allows
         self.ended = False
-        self.stub = stub.Stub(found, self._listen_name)
+        self.stub = stub.Stub(found, self._listen_name, dialing.send, six)
         self._listening: set[tuple[int, str, int]] = set()
         self._watch(dialing, _READ, self._answered)
         self._resolver()
@@ -95,7 +96,7 @@ class Relay:
 
         def asked(_events: int) -> None:
             data, sender = made.recvfrom(LIMIT)
-            self.stub.ask(data, 0.0, lambda answer: made.sendto(answer, sender))
+            self.stub.ask(data, time.monotonic(), lambda answer: _reply(made, answer, sender))
 
         self._watch(made, _READ, asked)
 
@@ -144,6 +145,9 @@ class Relay:
             return
         handles = [int.from_bytes(given[:4], "little") for _, _, given in rights]
         verb, number = data.split(b" ")[:2]
+        if number[:1] == b"s":
+            self.stub.answered(data)
+            return
         app, intent = self._dials.pop(int(number))
         if verb != b"ok":
             self._abort(app)
@@ -206,12 +210,22 @@ class Relay:
     def run(self) -> None:
         """Serve until the dialer is gone."""
         while not self.ended:
-            for handle, events in self._poll.poll(0 if self._busy else -1):
+            due = self.stub.tick(time.monotonic())
+            wait = -1.0 if due is None else max(0.0, due - time.monotonic())
+            for handle, events in self._poll.poll(0 if self._busy else wait):
                 handler = self._handlers.get(handle)
                 if handler:
                     handler(events)
             for pair in list(self._busy):
                 self._move(pair)
+
+
+def _reply(made: _socket.socket, answer: bytes, sender: "tuple[str, int]") -> None:
+    """Send an answer to who asked; where that cannot be, it asks again."""
+    try:
+        made.sendto(answer, sender)
+    except OSError:
+        return
 
 
 def prepare(found: "rules.Rules", dialing: _socket.socket, six: bool) -> Relay:
