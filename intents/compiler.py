@@ -34,7 +34,7 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
             asked = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
             _refuse_changing(asked, grant.vetted.manifest.app, host)
             own = [op for each in asked for op in _stored(each, grant, host, taken)]
-            given[verdict.intent.id] = [_documents(op, grant) for op in own]
+            given[verdict.intent.id] = [_of_app(op, grant) for op in own]
         except (errors.HostError, errors.RefusedError) as error:
             if not verdict.intent.optional:
                 raise
@@ -63,8 +63,11 @@ def _stored(
     return base.own(grant.vetted, host, f"persist/{op.name}", op.dest, op.because)
 
 
-def _documents(op: sandbox.Op, grant: model.Grant) -> sandbox.Op:
-    """The operation, with the app's documents at the place where the document portal shows them (SPEC §5.7)."""
+def _of_app(op: sandbox.Op, grant: model.Grant) -> sandbox.Op:
+    """The operation with the app's own names: its documents where the document portal shows them (SPEC §5.7), its
+    sockets in a directory of its own (SPEC §5.9)."""
+    if isinstance(op, sandbox.NetworkRule):
+        return dataclasses.replace(op, rule=op.rule.replace(sandbox.APP, grant.vetted.manifest.app.id))
     if not isinstance(op, sandbox.Documents):
         return op
     source = f"{op.root}/by-app/{identity.portal_id(grant.vetted)}"

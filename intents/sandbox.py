@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 BASE = "base"
+APP = "{app}"  # stands for the app's id in a ``NetworkRule`` until the compiler puts it there
 IDENTITY = "identity"  # the launch file by which portals recognise the app
 
 

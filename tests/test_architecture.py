@@ -22,8 +22,8 @@ LAYERS = {
         (
             "kinds.accessibility kinds.network kinds.dns kinds.path kinds.display kinds.dbus kinds.audio kinds.camera "
             "kinds.debugging kinds.device kinds.env kinds.files kinds.game_controllers kinds.gpg_agent kinds.gpu "
-            "kinds.input_method kinds.media_control kinds.multiarch kinds.named_files kinds.nested_sandbox "
-            "kinds.notifications kinds.persist kinds.portal kinds.printing "
+            "kinds.input_method kinds.listen kinds.media_control kinds.multiarch kinds.named_files "
+            "kinds.nested_sandbox kinds.notifications kinds.persist kinds.portal kinds.printing "
             "kinds.processes kinds.secrets kinds.shared_memory kinds.smartcard kinds.socket_family "
             "kinds.ssh_agent kinds.system_info kinds.tray kinds.usb"
         ),

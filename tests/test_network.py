@@ -161,3 +161,32 @@ def test_what_is_local(target: str) -> None:
     asked = kinds.from_data({"kind": "network", "connect": [target]})
     assert hosts.parse(target).local
     assert lan.covers(asked) and not internet.covers(asked) and internet.meet(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        ({}, "tcp 4533 loopback:4533 -"),
+        ({"from": "lan"}, "tcp 4533 lan:4533 -"),
+        ({"from": "all", "proxy_protocol": True}, "tcp 4533 all:4533 proxy2"),
+        ({"socket": "x.sock"}, "tcp 4533 unix:/run/user/1000/org.example.App/x.sock -"),
+        ({"activation": True}, "tcp 4533 systemd:i0 -"),
+    ],
+)
+def test_what_comes_in(scope: dict[str, object], expected: str) -> None:
+    asked = {"kind": "listen", "port": 4533, **scope}
+    assert rules(asked) == [f"listen i0 {expected}"]
+    box = compiled(asked).sandbox
+    assert box.share("network") is None and not files(box)
+    assert not compiled(asked, ANY).sandbox.share("network") and rules(asked, ANY) == rules(asked)
+    assert rules(asked, {"kind": "network", "scope": "host"}) == []
+
+
+def test_a_socket_needs_a_place_of_its_own() -> None:
+    asked = {"kind": "listen", "port": 4533, "socket": "x.sock"}
+    for directory in ("", "/run/a b", "/run/\u202e"):
+        result = compiled(asked, seen=dataclasses.replace(SEEN, runtime_dir=directory))
+        assert [error.code for _, error in result.withheld] == ["no-runtime-directory"]
+    root = dataclasses.replace(SEEN, runtime_dir="", account=dataclasses.replace(SEEN.account, uid=0))
+    (rule,) = compiled(asked, seen=root).sandbox.network
+    assert " unix:/run/org.example.App/x.sock " in rule.words

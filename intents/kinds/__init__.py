@@ -19,6 +19,7 @@ from intents.kinds import (
     gpg_agent,
     gpu,
     input_method,
+    listen,
     media_control,
     multiarch,
     named_files,
@@ -52,6 +53,7 @@ class Kind(Protocol):
 _MODULES: tuple[tuple[str, str, Kind], ...] = (
     (network.KIND, network.DOC, network.Network),
     (dns.KIND, dns.DOC, dns.Dns),
+    (listen.KIND, listen.DOC, listen.Listen),
     (path.KIND, path.DOC, path.Path),
     *((kind.kind, kind.doc, kind) for kind in files.KINDS),
     (settings.KIND, settings.DOC, settings.Settings),
@@ -98,9 +100,10 @@ def read(kind: str, table: Mapping[str, object]) -> model.Scope:
 
 def overlap(one: model.Scope, other: model.Scope) -> bool:
     """Whether no manifest may ask for both: one gives what the other gives, or would stand in its place."""
-    if isinstance(one, network.Network) and isinstance(other, network.Network):
-        # In the host's own network nothing stands between the app and it that could give something narrower.
-        return network.HOST in (one.scope, other.scope) or one.covers(other) or other.covers(one)
+    if _hosted(one, other) or _hosted(other, one):
+        return True
+    if isinstance(one, listen.Listen) and isinstance(other, listen.Listen):
+        return one.clash(other)
     if one.kind == other.kind:
         return one.covers(other) or other.covers(one)
     pairs = ((one, other), (other, one))
@@ -110,6 +113,12 @@ def overlap(one: model.Scope, other: model.Scope) -> bool:
         and bool(mine.clash(theirs.place))
         for mine, theirs in pairs
     )
+
+
+def _hosted(one: model.Scope, other: model.Scope) -> bool:
+    """Whether one is the host's own network, in which nothing stands between the app and what the other is about."""
+    whole = isinstance(one, network.Network) and one.scope == network.HOST
+    return whole and isinstance(other, network.Network | listen.Listen)
 
 
 def to_data(scope: model.Scope) -> dict[str, object]:

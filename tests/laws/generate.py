@@ -96,6 +96,12 @@ TABLES: st.SearchStrategy[Mapping[str, object]] = st.one_of(
         st.lists(st.sampled_from([22, 80, 443]), min_size=1, unique=True),
     ),
     CONNECT,
+    st.builds(
+        lambda port, side, more: {"kind": "listen", "port": port} | side | more,
+        st.sampled_from([80, 4533]),
+        st.sampled_from([{}, {"from": "lan"}, {"from": "all"}, {"socket": "x"}, {"activation": True}]),
+        st.sampled_from([{}, {"proxy_protocol": True}]),
+    ),
     st.builds(lambda scope: {"kind": "dns", "scope": scope}, st.sampled_from(["granted", "any"])),
     st.builds(
         lambda places, how: {"kind": "settings", "places": places, "how": how},

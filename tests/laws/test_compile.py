@@ -330,7 +330,32 @@ def test_sharing_the_network_closes_what_the_namespace_closed(case: Case) -> Non
     )
     names = {verdict.intent.id for verdict in case.grant.verdicts if verdict.intent.scope.kind == "dns"}
     if box.share("network") is None:
-        assert not {op.because for op in box.ops} & names
+        told = [op for op in box.ops if op.because in names]
+        out = any(rule.verb in ("connect", "internet") for rule in box.network)
+        assert all(out and isinstance(op, sandbox.NetworkRule) for op in told)
+    else:
+        assert not box.network
+
+
+@given(cases())
+def test_what_a_network_of_its_own_reaches_was_granted(case: Case) -> None:
+    result = compiled(case)
+    given_ids = {name for name, _ in case.grant.scopes()} - {name for name, _ in result.withheld}
+    granted = [scope for name, scope in case.grant.scopes() if name in given_ids]
+    for rule in result.sandbox.network:
+        words = rule.rule.split(" ")
+        if rule.verb == "connect":
+            host = f"[{words[1]}]" if ":" in words[1] else words[1]
+            table: dict[str, object] = {"connect": [f"{host}:{words[2]}{'/udp' if words[0] == 'udp' else ''}"]}
+            table |= {"sni": True} if "sni" in rule.flags else {}
+            asked = kinds.from_data({"kind": "network", **table})
+        elif rule.verb == "internet":
+            asked = kinds.from_data({"kind": "network", "scope": words[0]})
+        else:
+            continue
+        assert any(scope.covers(asked) for scope in granted)
+    reached = {mount.dest for mount in result.sandbox.mounts} & {"/etc/resolv.conf", "/etc/nsswitch.conf"}
+    assert bool(reached) <= any(scope.kind in ("network", "dns") for scope in granted)
 
 
 @given(cases())

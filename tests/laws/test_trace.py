@@ -66,8 +66,10 @@ def test_each_operation_stands_under_whoever_it_is_there_for(case: compiling.Cas
     beside = rows(told, trace.COMPANION)
     for rule in box.bus_rules:
         assert (rule.because, [f"--{rule.verb}={rule.rule}"]) in beside
+    for reach in box.network:
+        assert (reach.because, [reach.words]) in beside
     launch = rows(told, trace.LAUNCH)
-    elsewhere = (*box.mounts, *box.env, *box.passed, *box.allows, *box.bus_rules, *box.companions)
+    elsewhere = (*box.mounts, *box.env, *box.passed, *box.allows, *box.bus_rules, *box.network, *box.companions)
     for op in box.ops:
         assert op in elsewhere or op == box.share("network") or (op.because, [op.describe()]) in launch, op
     network = box.share("network")
