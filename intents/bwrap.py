@@ -280,7 +280,7 @@ def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) 
         "a": lambda: box.app_id,
         "c": lambda: seccomp.build(host.machine, features=()).hex(),
         "k": lambda: seccomp.companion(host.machine).hex(),
-        "r": lambda: seccomp.companion(host.machine).hex(),
+        "r": lambda: seccomp.relay(host.machine, connects=any(rule.verb == "listen" for rule in box.network)).hex(),
     }
     words = (f"={known[arg]()}" if arg in known else arg for arg in op.arguments)
     return (op.name, op.program, str(len(op.arguments)), *words)

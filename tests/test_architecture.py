@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Lowest row first. A module may import only from lower rows of its own package; modules of one row stand apart.
 LAYERS = {
     "intents": (
-        "errors plan syscalls text",
+        "errors plan syscalls text nft",
         "paths elf catalogue",
         "keys locate linker desktop_entry hosts",
         "sandbox facts",
@@ -45,8 +45,9 @@ LAYERS = {
     ),
     "broker": (
         "confine",
-        "network.rules network.netlink network.namespace network.addresses network.hello network.message",
-        "network.stub",
+        "network.rules network.netlink network.namespace network.addresses network.hello network.message "
+        "network.hostside",
+        "network.stub network.uplink",
         "network.dialer network.relay network.wall",
         "network",
         "companions.x11_windows companions.x11_authority companions.wayland_wire companions.refusals",
@@ -115,6 +116,7 @@ _NETWORK = {"_socket", "_struct", "_thread", "ctypes", "errno", "fcntl", "os", "
 BARE: dict[str, tuple[set[str], set[str]]] = {
     "intents.errors": (set(), set()),
     "intents.plan": (set(), set()),
+    "intents.nft": (set(), set()),
     "broker.monitor": (_BARE_STDLIB, set()),
     "broker.user_terminal": (_BARE_STDLIB, set()),
     "broker.relay": (_BARE_STDLIB | {"broker.monitor", "broker.user_terminal"}, {"intents.errors"}),
@@ -131,15 +133,19 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         _NETWORK
         | {"broker.network.namespace"}
         | {f"broker.network.{name}" for name in ("dialer", "relay", "rules", "wall")},
-        set(),
+        {"broker.network.uplink"},
     ),
-    **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "message")},
+    **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "hostside", "message")},
     "broker.network.dialer": (_NETWORK | {"broker.network.rules"}, set()),
     "broker.network.namespace": (_NETWORK, set()),
     "broker.network.netlink": (_NETWORK, set()),
     "broker.network.relay": (_NETWORK | {"broker.network.stub"}, {"broker.network.netlink"}),
     "broker.network.rules": (_NETWORK, set()),
     "broker.network.stub": (_NETWORK | {"broker.network.message", "broker.network.rules"}, set()),
+    "broker.network.uplink": (
+        _NETWORK | {"_signal", "intents.nft", "broker.network.addresses", "broker.network.hostside"},
+        set(),
+    ),
     "broker.network.wall": (_NETWORK | {"broker.confine", "broker.network.namespace", "broker.network.netlink"}, set()),
     "broker.companions.pulse_filter": (
         {"_socket", "os", "select"},

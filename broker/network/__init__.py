@@ -20,15 +20,19 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     """
     info, begin, told, loud = (int(word) for word in arguments[0].split(b" "))
     found = rules.Rules(arguments[2:])
+    warden = _warden(found, directory, ready)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     if os.fork() == 0:
         ours.close()
         status = 1
         try:
-            status = _relay(theirs, found, bytes.fromhex(arguments[1].decode()), directory, (info, begin, told, loud))
+            calls = bytes.fromhex(arguments[1].decode())
+            status = _relay(theirs, found, calls, directory, (info, begin, told, loud), warden)
         finally:
             os._exit(status)
     theirs.close()
+    if warden:
+        warden.close()
     for handle in (info, begin, told, loud):
         if handle >= 0:
             os.close(handle)
@@ -36,8 +40,22 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     return dialer.serve(ours, ready, found)
 
 
+def _warden(found: rules.Rules, directory: bytes, ready: int) -> "_socket.socket | None":
+    """Who leads an app to the internet, where it was granted that: a socket to it."""
+    if not found.internet:
+        return None
+    from broker.network import uplink
+
+    return uplink.watch(found, directory, ready)
+
+
 def _relay(
-    dialing: _socket.socket, found: rules.Rules, calls: bytes, directory: bytes, handles: "tuple[int, int, int, int]"
+    dialing: _socket.socket,
+    found: rules.Rules,
+    calls: bytes,
+    directory: bytes,
+    handles: "tuple[int, int, int, int]",
+    warden: "_socket.socket | None",
 ) -> int:
     """Enter the sandbox's network, make what listens there, give up the rest, let the app begin, and serve it."""
     info, begin, told, loud = handles
@@ -47,7 +65,13 @@ def _relay(
         if told >= 0:
             os.write(told, said)
         pid = namespace.first_process(said)
-        serving = relay.prepare(found, dialing, wall.enter(pid))
+        six = wall.enter(pid)
+        if warden:
+            from broker.network import uplink
+
+            uplink.join(warden, pid, found.tools["nft"])
+            found.connects = uplink.relayed(found)
+        serving = relay.prepare(found, dialing, six)
         wall.close(directory, calls)
     except Exception as error:  # whatever it is: an app without its relay is an app with less than was promised
         os.write(loud, f"intent-run: the app's network could not be made ready ({error})\n".encode())
