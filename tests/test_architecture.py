@@ -46,8 +46,8 @@ LAYERS = {
     "broker": (
         "confine",
         "network.rules network.netlink network.namespace network.addresses network.hello network.message "
-        "network.hostside",
-        "network.stub network.uplink",
+        "network.hostside network.tries",
+        "network.stub network.uplink network.control",
         "network.dialer network.relay network.wall",
         "network",
         "companions.x11_windows companions.x11_authority companions.wayland_wire companions.refusals",
@@ -132,11 +132,12 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network": (
         _NETWORK
         | {"broker.network.namespace"}
-        | {f"broker.network.{name}" for name in ("dialer", "relay", "rules", "wall")},
+        | {f"broker.network.{name}" for name in ("control", "dialer", "relay", "rules", "wall")},
         {"broker.network.uplink"},
     ),
-    **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "hostside", "message")},
-    "broker.network.dialer": (_NETWORK | {"broker.network.rules"}, set()),
+    **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "hostside", "message", "tries")},
+    "broker.network.control": (_NETWORK | {"broker.network.rules", "broker.network.tries"}, set()),
+    "broker.network.dialer": (_NETWORK | {"broker.network.control", "broker.network.rules"}, set()),
     "broker.network.namespace": (_NETWORK, set()),
     "broker.network.netlink": (_NETWORK, set()),
     "broker.network.relay": (_NETWORK | {"broker.network.stub"}, {"broker.network.netlink"}),

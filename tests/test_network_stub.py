@@ -141,13 +141,22 @@ def test_a_name_that_asks_waits_for_its_person_and_is_asked_about_once() -> None
     scene = Scene(*ASKING)
     assert [scene.ask("www.example.org"), scene.ask("www.example.org", AAAA), scene.ask("b.example.net")] == [b""] * 3
     assert scene.sent == [b"may s1 www.example.org", b"may s2 b.example.net"]
+    assert scene.rules.add("connect web tcp www.example.org 443 -")
+    scene.stub.added(scene.rules.connects[-1])
     scene.stub.answered(b"ok s1")
     assert [len(found(each)) for each in scene.replies] == [1, 1]
     scene.stub.answered(b"no s2 not-granted")
     assert message.code_of(scene.replies[-1]) == message.NO_SUCH_NAME
     assert found(scene.ask("www.example.org")) != [] and scene.ask("b.example.net") == b""
-    scene.stub.dropped()
+    scene.rules.drop("web")
+    assert message.code_of(scene.ask("www.example.org")) == message.NO_SUCH_NAME
+
+
+def test_an_answer_without_its_rule_gives_nothing() -> None:
+    scene = Scene(*ASKING)
     assert scene.ask("www.example.org") == b""
+    scene.stub.answered(b"ok s1")
+    assert found(scene.replies[-1]) == []
 
 
 def test_a_rule_that_asks_beside_one_that_does_not_holds_nothing_here() -> None:

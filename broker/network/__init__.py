@@ -7,7 +7,7 @@ Two processes. The *dialer* stays in the host's network and does what the rules 
 import _socket
 import os
 
-from broker.network import dialer, namespace, relay, rules, wall
+from broker.network import control, dialer, namespace, relay, rules, wall
 
 LIMIT = 65536  # bytes of one message between the two
 
@@ -36,8 +36,12 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     for handle in (info, begin, told, loud):
         if handle >= 0:
             os.close(handle)
-    os.write(ready, b".")
-    return dialer.serve(ours, ready, found)
+    desk = control.Desk(directory, found, ours.send)
+    try:
+        os.write(ready, b".")
+        return dialer.serve(ours, ready, found, desk)
+    finally:
+        desk.close()
 
 
 def _warden(found: rules.Rules, directory: bytes, ready: int) -> "_socket.socket | None":

@@ -3,31 +3,39 @@
 import _socket
 import select
 
-from broker.network import rules
+from broker.network import control, rules
 
 _LIMIT = 65536
 
 
-def serve(relay: _socket.socket, ready: int, found: rules.Rules) -> int:
+def serve(relay: _socket.socket, ready: int, found: rules.Rules, desk: control.Desk) -> int:
     """Serve until the relay is gone, or nobody reads the pipe of which ``ready`` is the writing end."""
     poll = select.poll()
     poll.register(ready, 0)
-    poll.register(relay.fileno(), select.POLLIN)
+    for each in (relay.fileno(), desk.fileno()):
+        poll.register(each, select.POLLIN)
     while True:
-        events = dict(poll.poll())
+        events = dict(poll.poll(desk.patience()))
         if ready in events:
             return 0
+        desk.turn()
+        if relay.fileno() not in events:
+            continue
         data = relay.recv(_LIMIT)
         if not data:
             return 0
-        verb, number, *words = data.decode("ascii", "replace").split(" ")
-        if verb == "dial":
-            _dial(relay, number, words, found)
+        words = data.decode("ascii", "replace").split(" ")
+        if words[0] == "dial":
+            _dial(relay, words[1], words[2:], found, desk)
+        else:
+            desk.heard(words)
 
 
-def _dial(relay: _socket.socket, number: str, words: "list[str]", found: rules.Rules) -> None:
+def _dial(relay: _socket.socket, number: str, words: "list[str]", found: rules.Rules, desk: control.Desk) -> None:
     protocol, host, port = words[0], words[1], int(words[2])
-    if found.find(protocol, host, port) is None:
+    rule = found.find(protocol, host, port)
+    if rule is None:
+        desk.tries.add(protocol, host, port, "not-granted")
         relay.send(f"no {number} not-granted".encode())
         return
     kind = _socket.SOCK_STREAM if protocol == "tcp" else _socket.SOCK_DGRAM
@@ -42,6 +50,7 @@ def _dial(relay: _socket.socket, number: str, words: "list[str]", found: rules.R
                 made.setblocking(False)
                 rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, made.fileno().to_bytes(4, "little"))]
                 relay.sendmsg([f"ok {number}".encode()], rights)
+                desk.tries.add(protocol, host, port, "allowed", rule.intent)
             except OSError:
                 continue
             finally:
@@ -49,4 +58,5 @@ def _dial(relay: _socket.socket, number: str, words: "list[str]", found: rules.R
             return
     except OSError:
         pass
+    desk.tries.add(protocol, host, port, reason, rule.intent)
     relay.send(f"no {number} {reason}".encode())

@@ -22,6 +22,7 @@ BACKLOG = 1024
 LIMIT = 65536  # bytes of a message
 CHUNK = 1 << 20  # bytes moved at once
 TURNS = 8  # ... in one go, until others have theirs
+TOLD = 200  # different targets of open connections
 RESERVE = 64  # descriptors that no connection takes
 _FREEBIND_6 = 78  # IPV6_FREEBIND of linux/in6.h
 _ANY = {_socket.AF_INET: "0.0.0.0", _socket.AF_INET6: "::"}
@@ -47,10 +48,11 @@ class Flow:
 class Pair:
     """A connection of the app and the one that stands for it outside."""
 
-    __slots__ = ("app", "flows", "intent", "outside")
+    __slots__ = ("app", "flows", "outside", "target")
 
-    def __init__(self, app: _socket.socket, outside: _socket.socket, intent: str) -> None:
-        self.app, self.outside, self.intent = app, outside, intent
+    def __init__(self, app: _socket.socket, outside: _socket.socket, target: "tuple[str, str, int]") -> None:
+        """target: protocol, host and port, as the rules are asked about them."""
+        self.app, self.outside, self.target = app, outside, target
         self.flows = (Flow(app, outside), Flow(outside, app))
 
 
@@ -61,7 +63,8 @@ class Relay:
         self._rules, self._dialing, self._six = found, dialing, six
         self._poll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
-        self._dials: dict[int, tuple[_socket.socket, str]] = {}
+        self._dials: dict[int, tuple[_socket.socket, tuple[str, str, int]]] = {}
+        self._pairs: dict[Pair, None] = {}
         self._number = 0
         self._pipes: list[tuple[int, int]] = []
         self._busy: dict[Pair, None] = {}  # with more to move than one go allows
@@ -131,7 +134,7 @@ class Relay:
             self._abort(app)
             return
         self._number += 1
-        self._dials[self._number] = app, rule.intent
+        self._dials[self._number] = app, ("tcp", host, port)
         self._dialing.send(f"dial {self._number} tcp {host} {port}".encode())
 
     def _abort(self, made: _socket.socket) -> None:
@@ -144,18 +147,45 @@ class Relay:
             self.ended = True
             return
         handles = [int.from_bytes(given[:4], "little") for _, _, given in rights]
-        verb, number = data.split(b" ")[:2]
-        if number[:1] == b"s":
+        verb, *words = data.decode("latin-1").split(" ")
+        if verb in ("drop", "rule", "count"):
+            self._dialing.send(self._ruled(verb, words).encode())
+            return
+        if words[0][:1] == "s":
             self.stub.answered(data)
             return
-        app, intent = self._dials.pop(int(number))
-        if verb != b"ok":
+        app, target = self._dials.pop(int(words[0]))
+        if verb != "ok":
             self._abort(app)
             return
         outside = _socket.socket(fileno=handles[0])
-        pair = Pair(app, outside, intent)
+        if self._rules.find(*target) is None:  # revoked meanwhile
+            outside.close()
+            self._abort(app)
+            return
+        pair = Pair(app, outside, target)
+        self._pairs[pair] = None
         for each in (app, outside):
             self._watch(each, _BOTH, lambda _events: self._move(pair))
+
+    def _ruled(self, verb: str, words: "list[str]") -> str:
+        """Do what the user changes while the app runs (``control``); what is to be said of it."""
+        if verb == "count":
+            counts: dict[tuple[str, str, int], int] = {}
+            for pair in self._pairs:
+                counts[pair.target] = counts.get(pair.target, 0) + 1
+            rows = [f"{protocol} {host} {port} {many}" for (protocol, host, port), many in counts.items()]
+            return " ".join(["counted", *rows[:TOLD]])
+        if verb == "rule":
+            if not self._rules.add(" ".join(words)):
+                return "no-rule"
+            self.stub.added(self._rules.connects[-1])
+            return "ruled"
+        self._rules.drop(*words)
+        gone = [pair for pair in self._pairs if self._rules.find(*pair.target) is None]
+        for pair in gone:
+            self._end(pair, self._abort)
+        return f"dropped {len(gone)}"
 
     def _move(self, pair: Pair) -> None:
         """Move what can be moved in both directions."""
@@ -171,6 +201,9 @@ class Relay:
             self._busy[pair] = None
 
     def _end(self, pair: Pair, close: "Callable[[_socket.socket], None]") -> None:
+        self._busy.pop(pair, None)
+        if self._pairs.pop(pair, 0) == 0:  # it has ended in this turn already
+            return
         for flow in pair.flows:
             if flow.pipe:
                 for handle in flow.pipe:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class Connect:
-    """One ``connect``. prefix: (family, packed address, bits) of an address or CIDR, else None."""
+    """One ``connect``. prefix: (family, packed address, bits) of an address or CIDR, else None; text: the argument."""
 
-    __slots__ = ("ask", "host", "intent", "port", "prefix", "protocol", "sni")
+    __slots__ = ("ask", "host", "intent", "port", "prefix", "protocol", "sni", "text")
 
     def __init__(self, words: "list[str]") -> None:
+        self.text = " ".join(["connect", *words])
         self.intent, self.protocol, self.host = words[:3]
         self.port = int(words[3])
         flags = words[4].split(",")
@@ -40,6 +41,16 @@ class Connect:
         return int.from_bytes(address, "big") >> shift == int.from_bytes(self.prefix[1], "big") >> shift
 
 
+    def of(self, intent: str, host: str) -> bool:
+        """Whether it is of this intent and, unless that is empty, about this host."""
+        return self.intent == intent and host in ("", self.host)
+
+    def same(self, other: "Connect") -> bool:
+        """Whether it is of the same intent and about the same."""
+        mine = self.intent, self.protocol, self.host, self.port
+        return mine == (other.intent, other.protocol, other.host, other.port)
+
+
 def _prefix(host: str) -> "tuple[int, bytes, int] | None":
     address, _, bits = host.partition("/")
     for family, size in ((_socket.AF_INET, 32), (_socket.AF_INET6, 128)):
@@ -51,26 +62,29 @@ def _prefix(host: str) -> "tuple[int, bytes, int] | None":
 
 
 class Rules:
-    """All rules of one launch, in the plan's order."""
+    """All rules of one launch, in the plan's order. asks: those that give nothing before the user was asked."""
 
-    __slots__ = ("connects", "internet", "listens", "resolves", "tools")
+    __slots__ = ("asks", "connects", "internet", "listens", "resolves", "tools", "whose")
 
     def __init__(self, arguments: "Iterable[bytes]") -> None:
         """Raises ValueError or IndexError for what no compiler writes."""
         self.connects: list[Connect] = []
+        self.asks: list[Connect] = []
+        self.whose: dict[str, str] = {}  # the intents of ``resolve`` and ``internet``
         self.listens: list[list[str]] = []
         self.internet = self.resolves = ""
         self.tools: dict[str, str] = {}
         for argument in arguments:
             verb, *words = argument.decode("ascii").split(" ")
             if verb == "connect":
-                self.connects.append(Connect(words))
+                made = Connect(words)
+                (self.asks if made.ask else self.connects).append(made)
             elif verb == "listen":
                 self.listens.append(words)
             elif verb == "resolve":
-                self.resolves = words[0]
+                self.whose[verb], self.resolves = words
             elif verb == "internet":
-                self.internet = words[1]
+                self.whose[verb], self.internet = words
             elif verb == "tool":
                 self.tools[words[0]] = words[1]
             else:
@@ -79,6 +93,39 @@ class Rules:
     def of_name(self, name: str) -> "Iterator[Connect]":
         """The rules about a name."""
         return (rule for rule in self.connects if rule.names(name))
+
+    def add(self, argument: str) -> bool:
+        """One more rule, while the app runs; whether it could be: nothing but named hosts can.
+
+        It takes the place of the one that had to be asked about. Raises ValueError or IndexError.
+        """
+        verb, *words = argument.split(" ")
+        made = Connect(words) if verb == "connect" else None
+        if made is None or made.ask:
+            return False
+        asked = [each for each in self.asks if each.same(made)]
+        if made.prefix is not None and not asked:  # its route was to be made before the app began
+            return False
+        for each in asked:
+            self.asks.remove(each)
+        if not any(each.text == made.text for each in self.connects):
+            self.connects.append(made)
+        return True
+
+    def drop(self, intent: str, host: str = "") -> None:
+        """Let no rule of the intent count any more, or none of it about that host as the rule writes it."""
+        self.connects = [each for each in self.connects if not each.of(intent, host)]
+        self.asks = [each for each in self.asks if not each.of(intent, host)]
+        if self.whose.get("resolve") == intent and not host:
+            self.resolves = ""
+        if self.whose.get("internet") == intent and not host:
+            self.internet = ""
+
+    def asking(self, name: str) -> "Connect | None":
+        """The rule that lets the user be asked about a name or an address."""
+        prefix = _prefix(name)
+        held = (each for each in self.asks if (each.holds(*prefix[:2]) if prefix else each.names(name)))
+        return next(held, None)
 
     def find(self, protocol: str, host: str, port: int) -> "Connect | None":
         """The rule that lets a name or an address be dialled at that port."""

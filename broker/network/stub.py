@@ -16,7 +16,6 @@ POOL = 512  # names below wildcards that have an address at a time
 KEPT = 10.0  # seconds: an address is not given to another name that soon
 HELD, WAITING = 64, 32  # names that wait for a person, and questions about one of them
 PATIENCE = 30.0  # seconds that a question waits for a person; programs wait no longer
-ALLOWED = 1024  # names that a person allowed, remembered
 FORWARDED, UPSTREAM = 256, 10.0  # questions that wait for the host's resolvers, and the seconds they do
 TOLD, TRIED = 32, 512  # names of tries told to the dialer in a second, and remembered between
 _FIRST = 2  # the number before it is `lo`'s own
@@ -55,7 +54,6 @@ class Stub:
         self._free: list[int] = []
         self._looked: dict[str, float] = {}
         self._held: dict[bytes, Held] = {}
-        self._allowed: dict[str, None] = {}
         self._forwarded: dict[bytes, tuple[message.Query, Reply, bool, float]] = {}
         self._tried: dict[str, int] = {}
         self._next_told = self._now = 0.0
@@ -74,10 +72,6 @@ class Stub:
         for number, name in self.names():
             if name and rule.names(name):
                 self._listen(rule.protocol, number, rule.port)
-
-    def dropped(self) -> None:
-        """Rules have gone: what a person allowed before is asked again."""
-        self._allowed.clear()
 
     def names(self) -> "list[tuple[int, str]]":
         """(number, name) of what has an address."""
@@ -106,12 +100,12 @@ class Stub:
             reply(message.answer(query, message.REFUSED))
         else:
             about = list(self._rules.of_name(query.name))
-            if not about:
-                self._unknown(query, reply, stream)
-            elif query.name in self._allowed or not all(rule.ask for rule in about):
+            if about:
                 reply(self._known(query, about))
-            else:
+            elif self._rules.asking(query.name) is not None:
                 self._hold(query, reply)
+            else:
+                self._unknown(query, reply, stream)
 
     def _known(self, query: message.Query, about: "list[rules.Connect]") -> bytes:
         """The answer for a granted name: its own address, and nothing for other types."""
@@ -205,10 +199,6 @@ class Stub:
             reply(message.fits(query, rest, stream) if good else message.answer(query, message.FAILED))
         elif number in self._held:
             held = self._held.pop(number)
-            if verb == b"ok":
-                if len(self._allowed) >= ALLOWED:
-                    del self._allowed[next(iter(self._allowed))]
-                self._allowed[held.name] = None
             about = list(self._rules.of_name(held.name))
             code = message.NO_SUCH_NAME if rest == b"not-granted" else message.FAILED
             for query, reply in held.questions:
