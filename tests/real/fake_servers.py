@@ -222,11 +222,12 @@ class Side:
             return made
 
         def stream(peer: socket.socket, place: str, _sni: str = "-") -> None:
-            while head := peer.recv(2, socket.MSG_WAITALL) if not isinstance(peer, ssl.SSLSocket) else peer.recv(2):
-                asked, made = resolver.answer(peer.recv(struct.unpack(">H", head)[0]), stream=True)
-                self.note("dns-stream", place, asked)
-                if made:
-                    peer.sendall(struct.pack(">H", len(made)) + made)
+            with peer.makefile("rb") as reader:
+                while head := reader.read(2):
+                    asked, made = resolver.answer(reader.read(struct.unpack(">H", head)[0]), stream=True)
+                    self.note("dns-stream", place, asked)
+                    if made:
+                        peer.sendall(struct.pack(">H", len(made)) + made)
 
         self.udp(host, 53, datagram)
         self.tcp(host, 53, stream)

@@ -162,6 +162,7 @@ class World:
         fds: Sequence[int] = (),
         name: str = APP,
         options: Sequence[str] = (),
+        limit: float = LIMIT,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run the app with arguments to its end, in a session of its own: with nobody to ask."""
         return subprocess.run(
@@ -173,7 +174,7 @@ class World:
             capture_output=True,
             pass_fds=tuple(fds),
             start_new_session=True,
-            timeout=LIMIT,
+            timeout=limit,
             check=False,
         )
 
