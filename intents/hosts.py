@@ -35,13 +35,16 @@ def _networks(*texts: str) -> tuple[Network, ...]:
 
 # What no app may name, and why.
 _REFUSED: tuple[tuple[str, tuple[Network, ...]], ...] = (
-    ("this machine itself", _networks("127.0.0.0/8", "::1/128")),
     ("no address of a server", _networks("0.0.0.0/8", "::/128", "240.0.0.0/4")),
     ("an address of whoever is on the same cable", _networks("169.254.0.0/16", "fe80::/10")),
     ("an address of many servers at once", _networks("224.0.0.0/4", "ff00::/8")),
     ("an IPv4 address in the clothes of IPv6", _networks("::ffff:0:0/96", "::/96")),
     ("what intents makes up inside a sandbox", _networks("198.18.0.0/15", "fd69:6e74:656e::/96")),
 )
+# This machine itself. 127.0.0.1 and ::1 can be named, for one service; other addresses and names of it cannot.
+OWN = _networks("127.0.0.0/8", "::1/128")
+_ITSELF = "this machine itself"
+_INSTEAD = "Write `127.0.0.1:9050` for one of its services."
 # The user's own network: private addresses (RFC 1918, 4193, 6598, and site-local ones of old).
 LAN = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10")
 
@@ -80,6 +83,12 @@ class Target:
         if network is not None:
             return any(_within(network, lan) for lan in LAN)
         return is_local(self.host.removeprefix("*."))
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a service of this machine."""
+        network = self.network
+        return network is not None and any(_within(network, own) for own in OWN)
 
     def covers(self, other: "Target") -> bool:
         """Whether every host and port of ``other`` is one of this. Names and addresses never cover one another."""
@@ -150,12 +159,17 @@ def _address(text: str, host: str, port: int, protocol: str) -> Target:
     instead = f"Write `{Target(host=shown, port=port, protocol=protocol).text}`."
     if text.startswith("[") != (network.version == 6):
         raise _error(text, "IPv6 addresses, and they alone, stand in brackets", instead)
+    own = any(_within(network, each) for each in OWN)
     for why, refused in _REFUSED:
-        if any(_within(network, each) for each in refused):
-            raise _error(text, f"it is {why}", _instead(why))
+        if not own and any(_within(network, each) for each in refused):
+            raise _error(text, f"it is {why}", _NEXT)
     if host != shown:
         raise _error(text, "it is not in its shortest form", instead)
-    every = (*LAN, *(each for _, them in _REFUSED for each in them))
+    if own and shown not in ("127.0.0.1", "::1"):
+        raise _error(text, f"it is {_ITSELF}", _INSTEAD)
+    if own:
+        return Target(host=shown, port=port, protocol=protocol)
+    every = (*LAN, *OWN, *(each for _, them in _REFUSED for each in them))
     if any(each.version == network.version and network.overlaps(each) and not _within(network, each) for each in every):
         raise _error(text, "the range holds addresses of servers and others", 'Ask for less, or for `scope = "lan"`.')
     return Target(host=shown, port=port, protocol=protocol)
@@ -176,7 +190,7 @@ def _name(text: str, host: str, port: int, protocol: str) -> str:
     if wild and len(labels) < 2:
         raise _error(text, "below `*` there must be two parts of a name at least", "Write `*.example.org:443`.")
     if labels[-1] == "localhost":
-        raise _error(text, f"it is {_REFUSED[0][0]}", _instead(_REFUSED[0][0]))
+        raise _error(text, f"it is {_ITSELF}", _INSTEAD)
     return host
 
 
@@ -202,10 +216,6 @@ def _decodes(label: str) -> bool:
     except UnicodeError:
         return False
     return same and not said.isascii() and all(unicodedata.category(char) in _LETTERS or char in "-·" for char in said)
-
-
-def _instead(why: str) -> str:
-    return 'Its services are part of `scope = "host"`.' if why == _REFUSED[0][0] else _NEXT
 
 
 def _is_name(host: str) -> bool:

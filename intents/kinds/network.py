@@ -70,9 +70,10 @@ class Network:
             case "host":
                 return not self.ports or (other.scope == HOST and bool(other.ports) and {*other.ports} <= {*self.ports})
             case "lan":
-                return other.scope != HOST
+                return other.scope != HOST and not any(target.own for target in other.targets)
             case "internet":
-                return other.scope == INTERNET or (other.scope == CONNECT and not any(t.local for t in other.targets))
+                near = any(target.local or target.own for target in other.targets)
+                return other.scope == INTERNET or (other.scope == CONNECT and not near)
             case _:
                 return other.scope == CONNECT and (other.sni or not self.sni) and _all(self.targets, other.targets)
 
@@ -86,9 +87,10 @@ class Network:
             return Network(scope=HOST, ports=both) if both else None
         if CONNECT not in (self.scope, other.scope) or HOST in (self.scope, other.scope):
             return None
-        if self.scope != CONNECT or other.scope != CONNECT:  # with the internet: what is not local
-            named = self if self.scope == CONNECT else other
-            return _connect((target for target in named.targets if not target.local), named.sni)
+        if self.scope != CONNECT or other.scope != CONNECT:  # of named servers what the whole covers
+            named, whole = (self, other) if self.scope == CONNECT else (other, self)
+            inside = (t for t in named.targets if whole.covers(Network(scope=CONNECT, targets=(t,), sni=named.sni)))
+            return _connect(inside, named.sni)
         met = [one.meet(two) for one in self.targets for two in other.targets]
         return _connect(filter(None, met), self.sni or other.sni)
 
@@ -114,7 +116,7 @@ class Network:
     def risk(self, host: facts.HostFacts) -> model.Risk:
         if self.scope == HOST:
             return model.Risk.CRITICAL if _display_reachable(host) else model.Risk.HIGH
-        if self.scope == LAN:
+        if self.scope == LAN or any(target.own for target in self.targets):
             return model.Risk.HIGH
         near = any(target.wild or target.local for target in self.targets)
         return model.Risk.NORMAL if self.scope == INTERNET or near else model.Risk.LOW
@@ -142,6 +144,8 @@ class Network:
         notes = [text.said("It can look up the addresses of these names, and of no others.")]
         if all(target.network is not None for target in self.targets):
             notes = [text.said("It can look up no names.")]
+        if any(target.own for target in self.targets):
+            notes.append(text.said("What listens there is a program of this machine, which may trust whoever comes."))
         if self.sni:
             notes.append(text.said("Connections that do not begin with the encrypted greeting to that name are cut."))
         return model.Phrase(

@@ -70,7 +70,7 @@ CONTEXTS = st.sampled_from([None, ("wl_shm",), ("wl_shm", "zwlr_screencopy_manag
 
 HOSTS = st.sampled_from(
     ["a.example.org", "*.example.org", "*.a.example.org", "b.a.example.org", "nas", "*.x.lan", "y.x.lan", "10.1.0.0/16",
-     "10.1.2.3", "192.0.2.0/24", "192.0.2.7", "[2001:db8::/32]", "[2001:db8::1]", "[fd00::1]"],
+     "10.1.2.3", "192.0.2.0/24", "192.0.2.7", "[2001:db8::/32]", "[2001:db8::1]", "[fd00::1]", "127.0.0.1", "[::1]"],
 )  # fmt: skip
 TARGETS = st.builds(lambda host, port: f"{host}:{port}", HOSTS, st.sampled_from(["443", "22", "443/udp"]))
 
