@@ -1,4 +1,4 @@
-"""The network companion and the start of an app: it begins when its network is ready, and not at all where it cannot be."""
+"""The network companion and the start: an app begins when its network is ready, and not where it cannot be."""
 
 import os
 import pathlib
