@@ -89,7 +89,7 @@ class Request:
     are titles. together: what combinations of intents make possible, one sentence each; held: what is granted already
     brings to them. lifespans: those on offer. files: what it may do with files named at its start (``model.App``).
     category: what it says it is, in our words for many of them. elsewhere: looks at a place that the user names; None
-    where nobody can. settled: by the administrator's policy.
+    where nobody can. settled: by the administrator's policy. later: titles of what is asked when it is first used.
     """
 
     app_id: str
@@ -109,6 +109,7 @@ class Request:
     category: str = ""
     elsewhere: Elsewhere | None = field(default=None, compare=False, repr=False)
     settled: tuple[Settled, ...] = ()
+    later: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +167,7 @@ def request(delta: model.Delta, host: facts.HostFacts, *, session_available: boo
         lifespans=decide.lifespans(trust, session_available=session_available),
         files=decide.settle(delta).files,
         settled=tuple(dict.fromkeys(each for change in delta.changes for each in _settled(change, host))),
+        later=_titles((scope for change in delta.later for scope in change.open), host),
     )
 
 
@@ -207,7 +209,8 @@ def together(request: Request, given: Mapping[str, Sequence[Narrowing] | None]) 
 
 
 def not_asked(request: Request) -> Iterable[text.Said]:
-    """What is settled already: by the administrator's policy, one sentence for each reason, and by the user before."""
+    """What is settled already: by the administrator's policy, one sentence for each reason, and by the user before;
+    and what is not asked yet."""
     named: dict[tuple[model.Effect, bool, str], list[str]] = {}
     for each in request.settled:
         named.setdefault((each.effect, each.locked, each.reason), []).append(each.title)
@@ -215,6 +218,8 @@ def not_asked(request: Request) -> Iterable[text.Said]:
         yield text.said(_SETTLED[effect, locked], titles=text.joined(titles, ", "), reason=reason)
     if request.granted_before:
         yield text.said("Allowed before, and kept: {titles}.", titles=text.joined(request.granted_before, ", "))
+    if request.later:
+        yield text.said("Will ask when first used: {titles}.", titles=text.joined(request.later, ", "))
     if request.withdrawn:
         yield text.said("No longer asked for: {titles}.", titles=text.joined(request.withdrawn, ", "))
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from intents import flatpak, model, paths
+from intents import flatpak, model, parse, paths
+from intents.kinds import network
 
 _MANIFEST = """\
 # What this program asks for. Nobody has granted any of it yet: a manifest can only ask.
@@ -135,6 +136,7 @@ def _comment(note: flatpak.Note, indent: str) -> str:
 def _table(intent: model.Intent) -> dict[str, object]:
     table: dict[str, object] = {"kind": intent.scope.kind, **intent.scope.data()}
     table |= {"optional": True} if intent.optional else {}
+    table |= {parse.ASK: network.ON_USE} if intent.on_use else {}
     table |= {"reason": intent.reason}
     return table | ({"if_denied": intent.if_denied} if intent.if_denied else {})
 

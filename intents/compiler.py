@@ -32,6 +32,7 @@ def compile_sandbox(grant: model.Grant, host: facts.HostFacts) -> Compiled:
     for verdict in grant.verdicts:
         try:
             asked = [op for each in verdict.granted for op in each.ops(host, verdict.intent.id)]
+            asked += [_asking(op) for each in verdict.on_use for op in each.ops(host, verdict.intent.id)]
             _refuse_changing(asked, grant.vetted.manifest.app, host)
             own = [op for each in asked for op in _stored(each, grant, host, taken)]
             given[verdict.intent.id] = [_of_app(op, grant) for op in own]
@@ -61,6 +62,11 @@ def _stored(
             shown = f"`{op.dest}` cannot be the app's own: `{place}` {why}"
             raise errors.RefusedError("place-taken", paths.printable(shown))
     return base.own(grant.vetted, host, f"persist/{op.name}", op.dest, op.because)
+
+
+def _asking(op: sandbox.Op) -> sandbox.Op:
+    """The operation, where it is a rule one that holds only once the user has said so (SPEC §8.9)."""
+    return dataclasses.replace(op, flags=(*op.flags, sandbox.ASK)) if isinstance(op, sandbox.NetworkRule) else op
 
 
 def _of_app(op: sandbox.Op, grant: model.Grant) -> sandbox.Op:
@@ -264,7 +270,7 @@ def _with_one_network(grant: model.Grant, ops: list[sandbox.Op], *, hosted: bool
 def _rules(ops: Iterable[sandbox.Op]) -> tuple[sandbox.NetworkRule, ...]:
     """Each rule once, those about which nothing is asked first."""
     found = dict.fromkeys(op for op in ops if isinstance(op, sandbox.NetworkRule))
-    return tuple(sorted(found, key=lambda rule: "ask" in rule.flags))
+    return tuple(sorted(found, key=lambda rule: sandbox.ASK in rule.flags))
 
 
 def _mounts(ops: Iterable[sandbox.Op]) -> tuple[sandbox.Mount, ...]:

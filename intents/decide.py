@@ -78,7 +78,8 @@ def settle(delta: model.Delta) -> model.Grant:
 
 
 def _verdict(change: model.Change) -> model.Verdict:
-    return model.Verdict(intent=change.intent, granted=change.granted, because=_because(change))
+    later = change.open if change.intent.on_use else ()
+    return model.Verdict(intent=change.intent, granted=change.granted, because=_because(change), on_use=later)
 
 
 def _because(change: model.Change) -> str:
@@ -123,6 +124,8 @@ def _said(change: model.Change) -> str:
         case _:
             if change.moved:
                 return "what is there now is not what you answered about"
+            if change.intent.on_use:
+                return "you are asked when it first tries"
             return "it was not used for long" if change.lapsed else "nobody has answered yet"
 
 

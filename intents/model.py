@@ -117,13 +117,17 @@ class App:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """One ``[intents.<id>]`` table: what the app wants and what it claims about it."""
+    """One ``[intents.<id>]`` table: what the app wants and what it claims about it.
+
+    on_use: the user is asked when the app first tries, not at the start (SPEC §8.9).
+    """
 
     id: str
     scope: Scope
     optional: bool
     reason: str
     if_denied: str
+    on_use: bool = False
 
 
 FILES = "app.files"  # the id under which ``[app] files`` is asked and answered; no intent can have it
@@ -324,11 +328,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """Every declared intent against every live decision. Only ``diff.diff`` makes one."""
+    """Every declared intent against every live decision. Only ``diff.diff`` makes one.
+
+    tried: ids of intents that the app has tried to use while they are open, so that they are asked now.
+    """
 
     vetted: Vetted
     changes: tuple[Change, ...]
     withdrawn: tuple[Decision, ...]  # live decisions that no declared intent uses any more
+    tried: tuple[str, ...] = ()
 
     def change(self, intent_id: str) -> Change:
         """The one of a declared intent. Raises KeyError."""
@@ -336,17 +344,24 @@ class Delta:
 
     @property
     def questions(self) -> tuple[Change, ...]:
-        """The changes with something left to ask."""
-        return tuple(change for change in self.changes if change.open)
+        """The changes with something left to ask now."""
+        return tuple(change for change in self.changes if change.open and change not in self.later)
+
+    @property
+    def later(self) -> tuple[Change, ...]:
+        """The changes with something that is asked once the app tries to use it."""
+        waiting = (change for change in self.changes if change.open and change.intent.on_use)
+        return tuple(change for change in waiting if change.intent.id not in self.tried)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one intent gets at this launch, and why."""
+    """What one intent gets at this launch, and why. on_use: what is not granted, and asked when the app tries it."""
 
     intent: Intent
     granted: tuple[Scope, ...]
     because: str  # one clause: "you allowed it for this session", "nobody was asked"
+    on_use: tuple[Scope, ...] = ()
 
     @property
     def whole(self) -> bool:

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from intents import base, catalogue, errors, kinds, locate, model, paths, text, usual
-from intents.kinds import settings
+from intents.kinds import network, settings
 
 MAX_BYTES = 1 << 16
 MAX_INTENTS = 64
@@ -36,6 +36,7 @@ BASE_KEYS = ("base", "libraries", "extras", "proc")
 NAME_KEYS = ("id", "name", "version", "serial", "aliases", "category")
 APP_KEYS = (*NAME_KEYS, "command", "interface", "packages", "files", *BASE_KEYS)
 INTENT_KEYS = ("kind", "optional", "reason", "if_denied")
+ASK = "ask"
 
 # Names of the desktop's own parts: an app under one of them would be taken for it, by people and by bus policies.
 RESERVED_IDS = (
@@ -262,17 +263,21 @@ class _Reader:
             shown = paths.printable(name[:MAX_INTENT_ID])
             raise self._error("bad-intent-id", f"`{shown}` is not an intent id: {rule}", where)
         kind = self._get(table, where, "kind", str)
-        keys = {key: value for key, value in table.items() if key not in INTENT_KEYS}
+        keys = {key: value for key, value in table.items() if key not in (*INTENT_KEYS, ASK)}
         optional = self._get(table, where, "optional", bool, False)
         if kind == settings.KIND and not optional:
             said = "settings must be `optional`: to start without is one of the answers"
             raise self._error("bad-value", said, (*where, "kind"), hint="Add `optional = true`.")
+        scope = self._scope(kind, keys, where, app)
+        if ASK in table and (said := network.refusal(self._get(table, where, ASK, str), scope, optional=optional)):
+            raise self._error("bad-value", said, (*where, ASK))
         return model.Intent(
             id=name,
-            scope=self._scope(kind, keys, where, app),
+            scope=scope,
             optional=optional,
             reason=self._human(table, where, "reason", text.MAX_REASON),
             if_denied=self._human(table, where, "if_denied", text.MAX_REASON) if "if_denied" in table else "",
+            on_use=ASK in table,
         )
 
     def _scope(self, kind: str, keys: Mapping[str, object], where: tuple[str, ...], app: model.App) -> model.Scope:

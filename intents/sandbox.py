@@ -8,6 +8,7 @@ from enum import StrEnum
 
 BASE = "base"
 APP = "{app}"  # stands for the app's id in a ``NetworkRule`` until the compiler puts it there
+ASK = "ask"  # the flag of a ``NetworkRule`` that is asked about when it is first used
 IDENTITY = "identity"  # the launch file by which portals recognise the app
 
 

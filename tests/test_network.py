@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from broker import prompts, wire
 from intents import bwrap, compiler, decide, diff, facts, hosts, kinds, model, plan, sandbox
 from tests.test_compile import NOW, TOOLS, TUN, host
 
@@ -190,3 +191,64 @@ def test_a_socket_needs_a_place_of_its_own() -> None:
     root = dataclasses.replace(SEEN, runtime_dir="", account=dataclasses.replace(SEEN.account, uid=0))
     (rule,) = compiled(asked, seen=root).sandbox.network
     assert " unix:/run/org.example.App/x.sock " in rule.words
+
+
+def asking(*answers: model.Decision) -> model.Delta:
+    """An app that asks for one server at the start and for two once it tries them, after these answers."""
+    now = model.Intent(id="now", scope=kinds.from_data(BANK), optional=True, reason="r", if_denied="d")
+    servers = {"kind": "network", "connect": ["a.example.net:443", "b.example.net:443"]}
+    later = model.Intent(
+        id="later", scope=kinds.from_data(servers), optional=True, reason="r", if_denied="d", on_use=True
+    )
+    app = model.App(
+        id="org.example.App", name="App", version="1", serial=1, command=("/usr/bin/app",), interface="terminal",
+        aliases=(), packages=(),
+    )  # fmt: skip
+    manifest = model.Manifest(app=app, intents=(now, later), digest="0" * 64)
+    vetted = model.Vetted(manifest=manifest, trust=model.Trust.PINNED, lineage="0" * 16, fingerprint="SHA256:x")
+    return diff.diff(vetted, answers, NOW, {})
+
+
+def said(server: str, effect: model.Effect) -> tuple[model.Decision, ...]:
+    scope = kinds.from_data({"kind": "network", "connect": [server]})
+    intent = model.Intent(id="any", scope=scope, optional=True, reason="r", if_denied="d")
+    life = model.Life(span=model.Lifespan.FOREVER)
+    return decide.decisions(intent, (scope,), effect, life, {}, source="prompt", now=NOW)
+
+
+def test_what_is_asked_on_use_is_no_question_at_the_start() -> None:
+    fresh = asking()
+    assert [change.intent.id for change in fresh.questions] == ["now"]
+    assert [change.intent.id for change in fresh.later] == ["later"]
+    assert not decide.storable(fresh)
+    shown = prompts.request(fresh, SEEN, session_available=True, root=False)
+    assert [question.intent_id for question in shown.questions] == ["now"]
+    assert shown.later == ("a.example.net", "b.example.net")
+    assert "Will ask when first used: a.example.net, b.example.net." in list(prompts.not_asked(shown))
+    assert wire.read_request(wire.request_data(shown)) == shown
+    settled = asking(*said("www.example.org:443", model.Effect.DENY))
+    assert not settled.questions and decide.storable(settled)
+    tried = dataclasses.replace(fresh, tried=("later",))
+    assert [change.intent.id for change in tried.questions] == ["now", "later"] and not tried.later
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ((), {"later tcp a.example.net 443 ask", "later tcp b.example.net 443 ask"}),
+        (said("a.example.net:443", model.Effect.ALLOW),
+         {"later tcp a.example.net 443 -", "later tcp b.example.net 443 ask"}),
+        (said("a.example.net:443", model.Effect.DENY), {"later tcp b.example.net 443 ask"}),
+        (said("*.example.net:443", model.Effect.DENY), set()),
+        (said("*.example.net:443", model.Effect.ALLOW),
+         {"later tcp a.example.net 443 -", "later tcp b.example.net 443 -"}),
+    ],
+)  # fmt: skip
+def test_what_is_open_is_a_rule_that_asks(answers: tuple[model.Decision, ...], expected: set[str]) -> None:
+    grant = decide.settle(asking(*answers))
+    box = compiler.compile_sandbox(grant, SEEN).sandbox
+    assert {rule.words.removeprefix("connect ") for rule in box.network} == expected
+    flags = ["ask" in rule.flags for rule in box.network]
+    assert flags == sorted(flags)  # what needs no answer is found first
+    assert bool(expected) == ("/etc/resolv.conf" in files(box))
+    assert not dict(grant.scopes()).keys() - {"later"}

@@ -9,7 +9,8 @@ KIND = "network"
 DOC = """Reach other machines. Ask for the servers that the app talks to: `connect = ["www.ecb.europa.eu:443",
 "*.example.org:443", "192.168.1.0/24:631", "[2001:db8::1]:22", "time.example.org:123/udp"]`. The app has a network of
 its own in which these names have addresses and nothing else does. `*.example.org` is every name below it, not itself.
-`sni = true` holds encrypted connections to the name that was asked for.
+`sni = true` holds encrypted connections to the name that was asked for. With `ask = "on-use"` the user is asked when
+the app first tries, rather than at its start; such an intent is `optional`.
 
 Or a whole: `scope = "internet"` is every server outside the local network and outside this machine, `"lan"` the local
 network as well. `scope = "host"` is the host's own network, with the services of this machine; `ports = [443]` limits
@@ -17,6 +18,7 @@ the TCP ports it may connect to. Without this intent the app has a network of it
 
 CONNECT, INTERNET, LAN, HOST = "connect", "internet", "lan", "host"
 WIDE = (INTERNET, LAN, HOST)
+ON_USE = "on-use"
 
 # Landlock ABI 6 (Linux 6.12) can close abstract sockets, which the network namespace would otherwise have closed.
 LANDLOCK_SCOPES = 6
@@ -140,7 +142,9 @@ class Network:
 
     def _servers(self) -> model.Phrase:
         first = self.targets[0].host
-        alone = len(self.targets) == 1 and len(first) <= 24
+        # Of a name that is too long, its end says whose it is.
+        short = first if len(first) <= 24 else f"…{first[-23:]}"
+        title = text.said("named servers") if len(self.targets) > 1 else short
         notes = [text.said("It can look up the addresses of these names, and of no others.")]
         if all(target.network is not None for target in self.targets):
             notes = [text.said("It can look up no names.")]
@@ -149,7 +153,7 @@ class Network:
         if self.sni:
             notes.append(text.said("Connections that do not begin with the encrypted greeting to that name are cut."))
         return model.Phrase(
-            title=first if alone else text.said("named servers") if len(self.targets) > 1 else text.said("one server"),
+            title=title,
             allows=text.said("It can contact {servers}, nothing else.", servers=scopes.listed(_shown(self.targets))),
             notes=tuple(notes),
         )
@@ -202,6 +206,15 @@ class Network:
             return (*rules, *resolving.stub(host, because))
         _refuse_unconnected(host)
         return (sandbox.NetworkRule(verb="internet", rule=self.scope, because=because), *resolving.stub(host, because))
+
+
+def refusal(when: str, scope: model.Scope, *, optional: bool) -> str:
+    """Why an intent with this scope cannot be asked ``when`` its key ``ask`` says; empty where it can (SPEC §8.9)."""
+    if when != ON_USE:
+        return f"`ask` can only be `{ON_USE}`: what does not say so is asked before the app starts"
+    if not isinstance(scope, Network) or scope.scope != CONNECT:
+        return f"`ask` belongs to kind `{KIND}` with `connect`: nothing else can wait for an answer"
+    return "" if optional else "what is asked on use must be `optional`: the app starts without it"
 
 
 def _named(table: Mapping[str, object]) -> Network:

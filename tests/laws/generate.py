@@ -131,6 +131,9 @@ SCOPES: st.SearchStrategy[model.Scope] = TABLES.map(kinds.from_data)
 
 # Wider and narrower ones of the same: among those of one family, decisions and intents have to do with each other.
 FAMILIES: tuple[st.SearchStrategy[model.Scope], ...] = (
+    st.lists(TARGETS, min_size=1, max_size=3, unique=True).map(
+        lambda targets: kinds.from_data({"kind": "network", "connect": _disjoint(targets)})
+    ),
     st.builds(
         lambda place, access: kinds.from_data({"kind": "path", "place": place, "access": access}),
         st.sampled_from(["home/a", "home/a/b", "home/a/b/c", "home/a/d"]),

@@ -47,6 +47,21 @@ def test_it_is_what_the_rules_say(case: generate.Case) -> None:
         assert {place for place, _, _ in change.moved} == set().union(*(each.moved for each in parts.values()))
 
 
+@given(generate.cases())
+def test_when_it_is_asked_changes_nothing_but_the_moment(case: generate.Case) -> None:
+    manifest = case.vetted.manifest
+    waiting = tuple(dataclasses.replace(intent, on_use=True) for intent in manifest.intents)
+    vetted = dataclasses.replace(case.vetted, manifest=dataclasses.replace(manifest, intents=waiting))
+    at_once, later = delta(case), delta(dataclasses.replace(case, vetted=vetted))
+    assert gives(later) == gives(at_once) and not later.questions
+    assert [change.open for change in later.later] == [change.open for change in at_once.questions]
+    settled = decide.settle(later)
+    assert [verdict.on_use for verdict in settled.verdicts] == [change.open for change in later.changes]
+    tried = dataclasses.replace(later, tried=tuple(intent.id for intent in waiting))
+    assert [change.open for change in tried.questions] == [change.open for change in at_once.questions]
+    assert not any(verdict.on_use for verdict in decide.settle(at_once).verdicts)
+
+
 @given(generate.SCOPES)
 def test_nothing_is_given_without_a_decision(scope: model.Scope) -> None:
     found = delta(generate.Case(generate.vetted([scope]), ()))
