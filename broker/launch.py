@@ -12,7 +12,7 @@ from intents import plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 Sections = dict[str, tuple[bytes, ...]]
 Settings = dict[bytes, bytes]
 
@@ -132,7 +132,7 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
     """
     settings = plan.settings(sections)
     check_descriptors()
-    _forget_inherited()
+    _forget_inherited(sections["companions"])
     _reset()
     if any(word[:5] == b"file:" or os.path.lexists(word) for word in arguments):
         from broker import named
@@ -204,15 +204,16 @@ def _is_local(fd: int) -> bool:
     return bool(_socket.socket(fileno=os.dup(fd)).family == _socket.AF_UNIX)
 
 
-def _forget_inherited() -> None:
-    """Close what the caller left open: bubblewrap would hand every such descriptor to the app."""
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
-        if fd > 2:
-            try:
-                os.close(fd)
-            except OSError:  # the one that listed the directory
-                continue
+def _forget_inherited(companions: "tuple[bytes, ...]") -> None:
+    """Close what the caller left open, but what systemd passed for a companion: bubblewrap would give it to the app."""
+    kept: Collection[int] = ()
+    if b"LISTEN_PID" in os.environb:
+        from broker.network import listeners
+
+        kept = listeners.wanted(companions)
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd not in kept:
+            os.closerange(fd, fd + 1)  # without an error where it is the one that listed the directory
 
 
 def _reset() -> None:
@@ -315,11 +316,8 @@ def _arguments(sections: Sections, settings: Settings, sockets: bytes) -> "list[
 
     tagged = sections["args"]
     shown = [(sources[int(arg[1:])], tagged[at + 1][1:]) for at, arg in enumerate(tagged) if arg[:1] == b"b"]
-    args = [value(arg) for arg in tagged]
-    for name in sections["passed"]:
-        if name in os.environb:
-            args += [b"--setenv", name, os.environb[name]]
-    return args
+    passed = [(b"--setenv", name, os.environb[name]) for name in sections["passed"] if name in os.environb]
+    return [*map(value, tagged), *(word for words in passed for word in words)]
 
 
 def _directory(shown: "list[tuple[bytes, bytes]]", home: bytes) -> bytes:

@@ -46,8 +46,10 @@ LAYERS = {
     "broker": (
         "confine",
         "network.rules network.netlink network.namespace network.addresses network.hello network.message "
-        "network.hostside network.tries",
-        "network.stub network.uplink network.control",
+        "network.hostside network.tries network.paths",
+        "network.nearby",
+        "network.stub network.uplink network.control network.listeners network.inward",
+        "network.inbound",
         "network.dialer network.relay network.wall",
         "network",
         "companions.x11_windows companions.x11_authority companions.wayland_wire companions.refusals",
@@ -126,6 +128,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
             "intents.errors",
             *("broker.companions.pulse_filter", "broker.companions.x11_server", "broker.companions.x11_authority"),
             *("broker.companions.wayland_context", "broker.companions.wayland_filter", "broker.network"),
+            *("broker.network.listeners", "broker.network.rules"),
         },
     ),
     # In the fork of a companion, and only where there is a network.
@@ -133,11 +136,19 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         _NETWORK
         | {"broker.network.namespace"}
         | {f"broker.network.{name}" for name in ("control", "dialer", "relay", "rules", "wall")},
-        {"broker.network.uplink"},
+        {"broker.network.inbound", "broker.network.uplink"},
     ),
     **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "hostside", "message", "tries")},
     "broker.network.control": (_NETWORK | {"broker.network.rules", "broker.network.tries"}, set()),
     "broker.network.dialer": (_NETWORK | {"broker.network.control", "broker.network.rules"}, set()),
+    "broker.network.paths": (_NETWORK, set()),
+    "broker.network.nearby": (_NETWORK | {"broker.network.hostside"}, set()),
+    "broker.network.listeners": (_NETWORK | {"broker.network.nearby", "broker.network.paths"}, {"intents.errors"}),
+    "broker.network.inbound": (
+        _NETWORK | {f"broker.network.{name}" for name in ("hostside", "listeners", "nearby", "paths")},
+        set(),
+    ),
+    "broker.network.inward": (_NETWORK | {"time"}, set()),
     "broker.network.namespace": (_NETWORK, set()),
     "broker.network.netlink": (_NETWORK, set()),
     "broker.network.relay": (_NETWORK | {"broker.network.stub"}, {"broker.network.netlink"}),
@@ -170,6 +181,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},
         {"_socket", "ctypes", "time", "broker.companions", "broker.identity", "broker.named", "broker.relay"}
+        | {"broker.network.listeners"}
         | {"intents.errors"},
     ),
     "broker.run": (_BARE_STDLIB | {"pwd", "intents.plan", "broker.launch"}, {"*"}),

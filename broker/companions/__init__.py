@@ -14,6 +14,7 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Iterator, Sequence
 
 PATIENCE_MS = 10_000  # for all of them together: a launch that hangs tells nobody why
@@ -68,15 +69,28 @@ def _open_door(words: "list[bytes]", directory: bytes, beside: int, told: int, p
     Returns bubblewrap's ends: what it tells goes into the first and, by the companion, on to ``told``; it waits until
     something can be read from the second (bwrap(1), ``--info-fd``, ``--block-fd``).
     """
+    opened = _listen(words)
     info, telling = os.pipe()
     waiting, begin = os.pipe()
     loud = os.dup(2)
-    handles = [info, begin, told, loud]
-    first = b" ".join(b"%d" % handle for handle in handles)
+    handles = [info, begin, told, loud, *(made.fileno() for _, made in opened)]
+    numbers = [info, begin, told, loud, *(each for index, made in opened for each in (index, made.fileno()))]
+    first = b" ".join(b"%d" % number for number in numbers)
     pids.append(_fork(_NETWORK.decode(), [first, *words], directory, beside, [each for each in handles if each >= 0]))
     for handle in (info, begin, loud):
         os.close(handle)
+    for _, made in opened:
+        made.close()
     return telling, waiting
+
+
+def _listen(words: "list[bytes]") -> "list[tuple[int, _socket.socket]]":
+    """What listens in the host's network for the app, with the numbers of its rules. Raises HostError."""
+    if not any(word[:7] == b"listen " for word in words):
+        return []
+    from broker.network import listeners, rules
+
+    return listeners.make(rules.Rules(words[1:]).listens)
 
 
 def wait(section: "tuple[bytes, ...]", pids: "list[int]", ready: int) -> None:

@@ -9,6 +9,9 @@ import os
 
 from broker.network import control, dialer, namespace, relay, rules, wall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from broker.network import inbound
 LIMIT = 65536  # bytes of one message between the two
 
 
@@ -18,7 +21,7 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     Ready as soon as the dialer has what it needs of the host. The app begins when the relay is done, and not at all
     where it fails.
     """
-    info, begin, told, loud = (int(word) for word in arguments[0].split(b" "))
+    info, begin, told, loud, *listening = (int(word) for word in arguments[0].split(b" "))
     found = rules.Rules(arguments[2:])
     warden = _warden(found, directory, ready)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -26,6 +29,8 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
         ours.close()
         status = 1
         try:
+            for handle in listening[1::2]:
+                os.close(handle)
             calls = bytes.fromhex(arguments[1].decode())
             status = _relay(theirs, found, calls, directory, (info, begin, told, loud), warden)
         finally:
@@ -37,11 +42,23 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
         if handle >= 0:
             os.close(handle)
     desk = control.Desk(directory, found, ours.send)
+    reached = _reached(found, ours, listening)
     try:
         os.write(ready, b".")
-        return dialer.serve(ours, ready, found, desk)
+        return dialer.serve(ours, ready, found, desk, reached)
     finally:
         desk.close()
+        if reached:
+            reached.close()
+
+
+def _reached(found: rules.Rules, relay: _socket.socket, listening: "list[int]") -> "inbound.Inbound | None":
+    """What takes connections from outside, where the app may be reached."""
+    if not found.listens:
+        return None
+    from broker.network import inbound
+
+    return inbound.Inbound(found, relay, listening)
 
 
 def _warden(found: rules.Rules, directory: bytes, ready: int) -> "_socket.socket | None":
@@ -76,7 +93,7 @@ def _relay(
             uplink.join(warden, pid, found.tools["nft"])
             found.connects = uplink.relayed(found)
         serving = relay.prepare(found, dialing, six)
-        wall.close(directory, calls)
+        wall.close(directory, calls, [rule.inside for rule in found.listens])
     except Exception as error:  # whatever it is: an app without its relay is an app with less than was promised
         os.write(loud, f"intent-run: the app's network could not be made ready ({error})\n".encode())
         if pid:

@@ -5,20 +5,32 @@ import select
 
 from broker.network import control, rules
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from broker.network import inbound
 _LIMIT = 65536
 
 
-def serve(relay: _socket.socket, ready: int, found: rules.Rules, desk: control.Desk) -> int:
+def serve(
+    relay: _socket.socket,
+    ready: int,
+    found: rules.Rules,
+    desk: control.Desk,
+    reached: "inbound.Inbound | None" = None,
+) -> int:
     """Serve until the relay is gone, or nobody reads the pipe of which ``ready`` is the writing end."""
+    parts = (desk, reached) if reached else (desk,)
     poll = select.poll()
     poll.register(ready, 0)
-    for each in (relay.fileno(), desk.fileno()):
-        poll.register(each, select.POLLIN)
+    for each in (relay, *parts):
+        poll.register(each.fileno(), select.POLLIN)
     while True:
-        events = dict(poll.poll(desk.patience()))
+        waits = [wait for each in parts if (wait := each.patience()) >= 0]
+        events = dict(poll.poll(min(waits, default=-1)))
         if ready in events:
             return 0
-        desk.turn()
+        for part in parts:
+            part.turn()
         if relay.fileno() not in events:
             continue
         data = relay.recv(_LIMIT)
@@ -27,7 +39,7 @@ def serve(relay: _socket.socket, ready: int, found: rules.Rules, desk: control.D
         words = data.decode("ascii", "replace").split(" ")
         if words[0] == "dial":
             _dial(relay, words[1], words[2:], found, desk)
-        else:
+        elif not (reached and reached.heard(words)):
             desk.heard(words)
 
 

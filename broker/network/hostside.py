@@ -63,6 +63,15 @@ def look() -> "tuple[list[Prefix], list[Prefix], bool]":
     return kept[0], kept[1], leads_out
 
 
+def addresses() -> "list[tuple[int, int, bytes]]":
+    """(interface, flags, packed address) of each address of this machine's own. Raises OSError."""
+    return [
+        (_struct.unpack_from("=I", body, 4)[0], body[2], found.get(2, found.get(1, b"")))
+        for family in (_socket.AF_INET, _socket.AF_INET6)
+        for body, found in _dump(_GET_ADDRESS, family, 8)
+    ]
+
+
 def _netlink() -> _socket.socket:
     return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
 

@@ -40,7 +40,6 @@ class Connect:
         shift = len(address) * 8 - self.prefix[2]
         return int.from_bytes(address, "big") >> shift == int.from_bytes(self.prefix[1], "big") >> shift
 
-
     def of(self, intent: str, host: str) -> bool:
         """Whether it is of this intent and, unless that is empty, about this host."""
         return self.intent == intent and host in ("", self.host)
@@ -61,6 +60,18 @@ def _prefix(host: str) -> "tuple[int, bytes, int] | None":
     return None
 
 
+class Listen:
+    """One ``listen``. where: loopback, lan, all, unix or systemd; outside: the port, path or name there."""
+
+    __slots__ = ("inside", "intent", "outside", "protocol", "proxy", "where")
+
+    def __init__(self, words: "list[str]") -> None:
+        self.intent, self.protocol = words[:2]
+        self.inside = int(words[2])
+        self.where, _, self.outside = " ".join(words[3:-1]).partition(":")
+        self.proxy = "proxy2" in words[-1].split(",")
+
+
 class Rules:
     """All rules of one launch, in the plan's order. asks: those that give nothing before the user was asked."""
 
@@ -71,7 +82,7 @@ class Rules:
         self.connects: list[Connect] = []
         self.asks: list[Connect] = []
         self.whose: dict[str, str] = {}  # the intents of ``resolve`` and ``internet``
-        self.listens: list[list[str]] = []
+        self.listens: list[Listen] = []
         self.internet = self.resolves = ""
         self.tools: dict[str, str] = {}
         for argument in arguments:
@@ -80,7 +91,7 @@ class Rules:
                 made = Connect(words)
                 (self.asks if made.ask else self.connects).append(made)
             elif verb == "listen":
-                self.listens.append(words)
+                self.listens.append(Listen(words))
             elif verb == "resolve":
                 self.whose[verb], self.resolves = words
             elif verb == "internet":
@@ -116,6 +127,7 @@ class Rules:
         """Let no rule of the intent count any more, or none of it about that host as the rule writes it."""
         self.connects = [each for each in self.connects if not each.of(intent, host)]
         self.asks = [each for each in self.asks if not each.of(intent, host)]
+        self.listens = [each for each in self.listens if each.intent != intent or host]
         if self.whose.get("resolve") == intent and not host:
             self.resolves = ""
         if self.whose.get("internet") == intent and not host:

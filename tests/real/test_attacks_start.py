@@ -39,7 +39,7 @@ def directory(here: world.World) -> Iterator[int]:
 def test_usn_8779_2_inherited_descriptors_are_closed(here: world.World, directory: int) -> None:
     script = f"cat /proc/self/fd/{directory}/../canary; ls /proc/self/fd | wc -l"
     assert here.says(script, name=SHELL, fds=[directory]).split() == ["4"]  # 0 to 2 and the one that lists them
-    removed = "from broker import launch\nlaunch._forget_inherited = lambda: None"
+    removed = "from broker import launch\nlaunch._forget_inherited = lambda _: None"
     assert here.says(script, name=SHELL, fds=[directory], removed=removed).startswith("host")
 
 
