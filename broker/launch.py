@@ -164,8 +164,7 @@ def execute(sections: Sections, arguments: "list[bytes]", say: "Callable[[str], 
         if deaf:  # bubblewrap would die of these before the app could handle them (ADR 3)
             for number in (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTERM):
                 _signal.signal(number, _signal.SIG_IGN)
-        if settings[b"scoped"] == b"1":
-            _restrict()
+        _restrict(settings)
         os.execve(settings[b"bwrap"], argv, {})
 
     if not terminal:
@@ -372,17 +371,13 @@ def _record(settings: Settings, proxy: int) -> int:
     return handle
 
 
-def _restrict() -> None:
-    """Close abstract sockets and signals to all outside: what the shared network would leave open (landlock(7))."""
-    import ctypes
+def _restrict(settings: Settings) -> None:
+    """Close what the shared network would leave open."""
+    scoped, ports = settings[b"scoped"] == b"1", settings[b"ports"]
+    if scoped or ports:
+        from broker import landlock
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    attributes = ctypes.create_string_buffer(b"\0" * 16 + b"\3".ljust(8, b"\0"), 24)  # both of LANDLOCK_SCOPE_…
-    ruleset = libc.syscall(444, attributes, ctypes.c_size_t(24), 0)
-    _prctl(38, 1)  # PR_SET_NO_NEW_PRIVS
-    if ruleset < 0 or libc.syscall(446, ruleset, 0):
-        raise OSError(ctypes.get_errno(), "Landlock refused")
-    os.close(ruleset)
+        landlock.restrict(scoped, ports, settings[b"held"])
 
 
 def _prctl(option: int, value: int) -> None:

@@ -61,6 +61,7 @@ def plan_bytes(
         "proxy": "1" if _proxy(box, host) else "",
         "scoped": "1" if box.scoped else "0",
         "ports": " ".join(map(str, share.ports)) if (share := box.share("network")) else "",
+        "held": seccomp.held(host.machine).hex() if share and share.ports else "",
         "terminal": "1" if box.terminal else "0",
         "signals": "1" if host.env_resets_signals and _shows(box, "/usr/bin/env") else "0",
         "seccomp": box.seccomp.hex(),

@@ -26,6 +26,8 @@ class Verdict(enum.StrEnum):
     EPERM = "EPERM"
     ENOSYS = "ENOSYS"
     EAFNOSUPPORT = "EAFNOSUPPORT"
+    EOPNOTSUPP = "EOPNOTSUPP"
+    EPROTONOSUPPORT = "EPROTONOSUPPORT"
     KILL = "kill"
 
 
@@ -35,6 +37,8 @@ _RETURN = {
     Verdict.EPERM: 0x00050000 | 1,
     Verdict.ENOSYS: 0x00050000 | 38,
     Verdict.EAFNOSUPPORT: 0x00050000 | 97,
+    Verdict.EOPNOTSUPP: 0x00050000 | 95,
+    Verdict.EPROTONOSUPPORT: 0x00050000 | 93,
     Verdict.KILL: 0x80000000,
 }
 
@@ -105,6 +109,8 @@ _CLONE_NEW = 0x7E020000  # NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID and
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # both type into the terminal that started the app
 _FIONBIO = 0x5421  # whether reading from a socket waits
 _SYS_SOCKET, _SYS_SOCKETPAIR = 1, 8  # linux/net.h
+_SYS_SENDS = (11, 16, 20)  # SYS_SENDTO, SYS_SENDMSG, SYS_SENDMMSG
+_MPTCP, _FASTOPEN = 262, 0x20000000  # IPPROTO_MPTCP of linux/in.h, MSG_FASTOPEN of linux/socket.h
 _PER_LINUX, _PER_LINUX32 = 0, 8  # other personalities turn address randomisation and other hardening off
 # In a granted directory such a file is for everybody outside, and runs as the user: an accomplice needs no more. Files
 # that are made with these bits lose them when they are written to (write(2)), so only changing a mode is refused.
@@ -281,6 +287,46 @@ def relay(machine: str, *, connects: bool) -> bytes:
     calls = {*_COMPANION.split(), *_RELAY.split()} - (set() if connects else {"connect"})
     waits = _Guard(argument=1, jump=_JEQ, values=(_FIONBIO,), hit=Verdict.ALLOW, miss=Verdict.ENOSYS, words="FIONBIO")
     return _only(_machine(machine), sorted(calls), (INET, INET6), {"ioctl": waits})
+
+
+def held(machine: str) -> bytes:
+    """The program beside the other one that stops TCP from going round Landlock's ports (landlock(7)).
+
+    Landlock looks at connect(2) of TCP alone: multipath TCP is another protocol to it, and a first packet that opens a
+    connection is no connect. Raises errors.HostError("seccomp-unsupported") as build does.
+    """
+    protocol = _Guard(
+        argument=2, jump=_JEQ, values=(_MPTCP,), hit=Verdict.EPROTONOSUPPORT, miss=Verdict.ALLOW, words="IPPROTO_MPTCP"
+    )
+    sends = {
+        name: _Guard(
+            argument=argument,
+            jump=_JSET,
+            values=(_FASTOPEN,),
+            hit=Verdict.EOPNOTSUPP,
+            miss=Verdict.ALLOW,
+            words="MSG_FASTOPEN",
+        )
+        for name, argument in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
+    }
+    # Where flags and protocol lie in memory, no filter can see them.
+    blind = _Guard(
+        argument=0,
+        jump=_JEQ,
+        values=(_SYS_SOCKET, *_SYS_SENDS),
+        hit=Verdict.ENOSYS,
+        miss=Verdict.ALLOW,
+        words="SYS_SOCKET, SYS_SENDTO, SYS_SENDMSG, SYS_SENDMMSG",
+    )
+    guarded = {"socket": protocol, "socketcall": blind, **sends}
+    target = _machine(machine)
+    return _program(
+        [
+            (each, {number: guarded.get(name, Verdict.ALLOW) for number, name in each.names.items()})
+            for each in (target, target.compat)
+            if each
+        ]
+    )
 
 
 def _only(

@@ -56,7 +56,7 @@ LAYERS = {
         "companions.wayland_registry companions.wayland_context companions.pulse_filter",
         "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions identity probe shell_probe",
-        "relay named",
+        "relay named landlock",
         "launch",
         "state stored",
         "wayland bus closure guards history programs userdirs mounts overrides",
@@ -181,9 +181,9 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.launch": (
         _BARE_STDLIB | {"intents.plan"},
         {"_socket", "ctypes", "time", "broker.companions", "broker.identity", "broker.named", "broker.relay"}
-        | {"broker.network.listeners"}
-        | {"intents.errors"},
+        | {"broker.network.listeners", "intents.errors", "broker.landlock"},
     ),
+    "broker.landlock": ({"ctypes", "os"}, {"broker.confine"}),
     "broker.run": (_BARE_STDLIB | {"pwd", "intents.plan", "broker.launch"}, {"*"}),
 }
 TYPING = "TYPE_CHECKING"

@@ -329,3 +329,26 @@ def test_a_companion_may_do_this_and_nothing_else(machine: str) -> None:
         assert guarded(machine, "socket", family, program=program) == "EAFNOSUPPORT"
     for audit in FOREIGN[machine].values():
         assert verdict(machine, 0, audit=audit, program=program) == "kill"
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_holds_tcp_to_ports_refuses_the_two_ways_round(machine: str, high: int) -> None:
+    program = seccomp.held(machine)
+    fast, numbers = high | 0x20000000, {"sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269)}
+    for name, at in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)):
+        number = numbers[name][column(machine)]
+        arguments = [fast if place == at else high for place in range(6)]
+        assert verdict(machine, number, *arguments, program=program) == "EOPNOTSUPP"
+        assert verdict(machine, number, *([high | 0xDFFFFFFF] * 6), program=program) == "allow"
+    socket = GUARDED["socket"][column(machine)]
+    assert socket is not None
+    assert verdict(machine, socket, 2, 1, high | 262, program=program) == "EPROTONOSUPPORT"
+    assert {verdict(machine, socket, 2, 1, protocol, program=program) for protocol in range(262)} == {"allow"}
+
+
+def test_what_holds_tcp_to_ports_sees_nothing_in_memory() -> None:
+    program = seccomp.held(X86_64)
+    found = {call: verdict(X86_64, 102, call, audit=FOREIGN[X86_64]["i386"], program=program) for call in range(1, 21)}
+    assert {call for call, word in found.items() if word != "allow"} == {1, 11, 16, 20}
+    assert verdict(X86_64, 369, 3, 0, 0, 0x20000000, audit=FOREIGN[X86_64]["i386"], program=program) == "EOPNOTSUPP"

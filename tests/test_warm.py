@@ -100,7 +100,16 @@ CASES = {
         programs=("intent-run", "bwrap", "env", "true"),
         processes=2,
     ),
-    "network": Case(intent={"kind": "network", "scope": "host"}, standard="os, _signal, fcntl, pwd, ctypes"),
+    "network": Case(
+        intent={"kind": "network", "scope": "host"},
+        ours=frozenset({"broker.landlock"}),
+        standard="os, _signal, fcntl, pwd, ctypes",
+    ),
+    "ports": Case(
+        intent={"kind": "network", "scope": "host", "ports": [443]},
+        ours=frozenset({"broker.landlock", "broker.confine"}),
+        standard="os, _signal, fcntl, pwd, ctypes",
+    ),
     "until": Case(
         intent={"kind": "dns", "scope": "any"},
         span=model.Lifespan.UNTIL,
