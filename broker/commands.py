@@ -246,9 +246,7 @@ def forget(at: known.Here, name: str, *, data: bool, trial: bool = False) -> kno
     return known.Report(data={**found, "running": [each.as_data() for each in instances]}, lines=tuple(lines))
 
 
-def _would_forget(
-    at: known.Here, app_id: str, count: int, over: Sequence[str], *, data: bool
-) -> known.Report:
+def _would_forget(at: known.Here, app_id: str, count: int, over: Sequence[str], *, data: bool) -> known.Report:
     kept = removal.measure(at.places, app_id) if data else ()
     installed = [each.path for each in overrides.recorded(at.places) if each.app_id == app_id and each.what in over]
     lines = [f"{app_id}: {count} decisions would no longer count."]

@@ -15,9 +15,7 @@ from intents import bwrap, paths, sandbox
 TRIES = 60  # against an app that keeps moving what is looked at
 _MOVING = (inside.MOVED, errno.ENOENT, errno.ELOOP, errno.ENOTDIR)
 # What can be put into a running sandbox; anything else has to be there when its program starts.
-_MOUNTED = (
-    sandbox.Bind | sandbox.Device | sandbox.Symlink | sandbox.Tmpfs | sandbox.HostDirectory | sandbox.PrivateLink
-)
+_MOUNTED = sandbox.Bind | sandbox.Device | sandbox.Symlink | sandbox.Tmpfs | sandbox.HostDirectory | sandbox.PrivateLink
 _SHOWN = sandbox.Bind | sandbox.Device
 _MOVES = "the app keeps changing what is there"
 NEXT = "at its next start"

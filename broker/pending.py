@@ -264,9 +264,7 @@ def _answer(
     level = prompts.weight(question, scopes)
     if level >= model.Risk.CRITICAL and question.intent_id not in confirmed:
         message = f"`{question.intent_id}` is critical: {question.allows}"
-        raise errors.DecisionError(
-            "not-confirmed", message, hint=f"If you mean it, add --confirm {question.intent_id}"
-        )
+        raise errors.DecisionError("not-confirmed", message, hint=f"If you mean it, add --confirm {question.intent_id}")
     wanted = SPANS[span] if span else prompts.default_span(request, question, model.Effect.ALLOW, level)
     offered = prompts.spans(request, question, model.Effect.ALLOW, level)
     if wanted not in offered:

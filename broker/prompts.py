@@ -193,10 +193,7 @@ def weight(question: Question, scopes: Sequence[model.Scope] | None, weigh: Weig
     if scopes is None or not scopes:
         return question.risk
     listed = {scope: each.risk for each in question.narrower for scope in each.scopes}
-    weighed = [
-        listed[scope] if scope in listed else weigh(scope) if weigh else question.risk
-        for scope in scopes
-    ]
+    weighed = [listed[scope] if scope in listed else weigh(scope) if weigh else question.risk for scope in scopes]
     return max(weighed)
 
 
@@ -262,9 +259,7 @@ def answer(
 ) -> Answer:
     """The answer to ``question``, with the duration that goes with the span; ``scopes`` as in ``Answer``."""
     seconds = HOURS * 3600 if span is model.Lifespan.UNTIL else 0
-    return Answer(
-        intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds, scopes=scopes
-    )
+    return Answer(intent_id=question.intent_id, effect=effect, span=span, duration_seconds=seconds, scopes=scopes)
 
 
 def fits(request: Request, answers: Sequence[Answer], weigh: Weigh | None = None) -> bool:

@@ -7,9 +7,7 @@ from broker import history, journal, plans, state
 from intents import errors, model
 
 
-def commit(
-    places: state.Places, app_id: str, now: model.Clock, entries: Sequence[history.Entry]
-) -> tuple[int, ...]:
+def commit(places: state.Places, app_id: str, now: model.Clock, entries: Sequence[history.Entry]) -> tuple[int, ...]:
     """Append ``entries``, all about ``app_id``, durably; their ``seq``. Whoever starts it afterwards compiles anew.
 
     Raises JournalError, and then nothing was stored.

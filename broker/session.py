@@ -114,9 +114,7 @@ def _asks(app: apps.App, now: model.Clock, *, insist: bool) -> bool:
         return answers.due(delta) and (insist or not answers.rests_until(book, delta, now))
 
 
-def _compile(
-    app: apps.App, now: model.Clock, once: tuple[model.Decision, ...], path: str, say: Say
-) -> launch.Sections:
+def _compile(app: apps.App, now: model.Clock, once: tuple[model.Decision, ...], path: str, say: Say) -> launch.Sections:
     """Settle, compile and, where every intent is decided for longer than this launch, keep the plan."""
     app_id = app.manifest.app.id
     with state.lock(app.lock("state")), journal.Journal.open(app.places) as book:

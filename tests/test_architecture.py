@@ -46,10 +46,11 @@ LAYERS = {
     "broker": (
         "confine",
         "network.rules network.netlink network.namespace network.addresses network.hello network.message "
-        "network.hostside network.tries network.paths",
+        "network.hostside network.tries network.paths network.loop",
         "network.nearby",
-        "network.stub network.uplink network.control network.listeners network.inward",
-        "network.inbound",
+        "network.stub network.uplink network.control network.listeners network.inward network.surroundings "
+        "network.lookup network.connecting",
+        "network.inbound network.forward network.proxy",
         "network.dialer network.relay network.wall",
         "network",
         "companions.x11_windows companions.x11_authority companions.wayland_wire companions.refusals",
@@ -115,6 +116,7 @@ ONLY_INSIDE_FUNCTIONS = {"cryptography"}  # dear to import, and most launches ve
 # The warm launch path: what each module may import when it is loaded, and what inside a function ("*": the cold path).
 _BARE_STDLIB = {"os", "sys", "_signal", "fcntl", "termios", "select"}
 _NETWORK = {"_socket", "_struct", "_thread", "ctypes", "errno", "fcntl", "os", "select", "time"}
+_NETWORK |= {"_heapq", "_queue", "binascii"}
 BARE: dict[str, tuple[set[str], set[str]]] = {
     "intents.errors": (set(), set()),
     "intents.plan": (set(), set()),
@@ -135,12 +137,25 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network": (
         _NETWORK
         | {"broker.network.namespace"}
-        | {f"broker.network.{name}" for name in ("control", "dialer", "relay", "rules", "wall")},
+        | {f"broker.network.{name}" for name in ("control", "dialer", "loop", "relay", "rules", "wall")},
         {"broker.network.inbound", "broker.network.uplink"},
     ),
-    **{f"broker.network.{name}": (_NETWORK, set()) for name in ("addresses", "hello", "hostside", "message", "tries")},
+    **{
+        f"broker.network.{name}": (_NETWORK, set())
+        for name in ("addresses", "hello", "hostside", "loop", "message", "tries")
+    },
+    **{
+        f"broker.network.{name}": (_NETWORK | {f"broker.network.{below}" for below in needed.split()}, set())
+        for name, needed in {
+            "connecting": "loop",
+            "lookup": "loop",
+            "surroundings": "addresses hostside",
+            "proxy": "addresses loop",
+            "forward": "addresses connecting loop message",
+            "dialer": "addresses connecting control forward lookup loop proxy rules surroundings",
+        }.items()
+    },
     "broker.network.control": (_NETWORK | {"broker.network.rules", "broker.network.tries"}, set()),
-    "broker.network.dialer": (_NETWORK | {"broker.network.control", "broker.network.rules"}, set()),
     "broker.network.paths": (_NETWORK, set()),
     "broker.network.nearby": (_NETWORK | {"broker.network.hostside"}, set()),
     "broker.network.listeners": (_NETWORK | {"broker.network.nearby", "broker.network.paths"}, {"intents.errors"}),

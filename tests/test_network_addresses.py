@@ -83,7 +83,7 @@ def test_a_prefix_holds_what_the_standard_library_says(base: int, bits: int, num
 
 
 def test_this_machine_and_its_neighbours_are_not_the_internet_whatever_their_numbers() -> None:
-    own, near = [packed("203.0.113.5"), packed("192.168.1.5")], [(packed("203.0.113.0"), 24)]
+    own, near = [(packed("203.0.113.5"), 32), (packed("192.168.1.5"), 32)], [(packed("203.0.113.0"), 24)]
     assert addresses.kind_of(packed("203.0.113.5"), own, near) == addresses.SELF
     assert addresses.kind_of(packed("192.168.1.5"), own, near) == addresses.SELF
     assert addresses.kind_of(packed("64:ff9b::203.0.113.5"), own, near) == addresses.SELF

@@ -145,8 +145,15 @@ COMMANDS: tuple[table.Command, ...] = (
         _replay,
         (
             ("file", {"metavar": "FILE", "help": "as `watch --record` writes it (docs/protocol.md)"}),
-            ("--wait", {"metavar": "SECONDS", "type": _seconds, "default": 60.0,
-                        "help": "for how long the next question is waited for; else 60"}),
+            (
+                "--wait",
+                {
+                    "metavar": "SECONDS",
+                    "type": _seconds,
+                    "default": 60.0,
+                    "help": "for how long the next question is waited for; else 60",
+                },
+            ),
         ),
     ),
 )

@@ -7,7 +7,7 @@ Two processes. The *dialer* stays in the host's network and does what the rules 
 import _socket
 import os
 
-from broker.network import control, dialer, namespace, relay, rules, wall
+from broker.network import control, dialer, loop, namespace, relay, rules, wall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     for handle in (info, begin, told, loud):
         if handle >= 0:
             os.close(handle)
-    desk = control.Desk(directory, found, ours.send)
+    dialing = dialer.Dialer(ours, found, loop.Loop(), os.environb)
+    desk = control.Desk(directory, found, dialing.send)
     reached = _reached(found, ours, listening)
     try:
         os.write(ready, b".")
-        return dialer.serve(ours, ready, found, desk, reached)
+        return dialing.serve(ready, desk, reached)
     finally:
         desk.close()
         if reached:

@@ -57,11 +57,11 @@ def pack(text: str) -> Prefix:
 _PREFIXES = tuple((pack(text), kind) for text, kind in _TABLE)
 
 
-def kind_of(address: bytes, own: "Iterable[bytes]" = (), near: "Iterable[Prefix]" = ()) -> str:
+def kind_of(address: bytes, own: "Iterable[Prefix]" = (), near: "Iterable[Prefix]" = ()) -> str:
     """What an address is: one of the words above.
 
     own: this machine's addresses; near: what it is directly connected to, which is LAN whatever its numbers are. Behind
-    the well-known prefix of NAT64 it is what the address inside is (RFC 6052, 3.1).
+    the well-known prefix of NAT64 it is what the address inside is, if that is public (RFC 6052, 3.1).
     """
     if holds(_NAT64, address):
         inner = kind_of(address[12:], own, near)
@@ -69,7 +69,7 @@ def kind_of(address: bytes, own: "Iterable[bytes]" = (), near: "Iterable[Prefix]
     kind = next((kind for prefix, kind in _PREFIXES if holds(prefix, address)), PUBLIC)
     if kind not in (PUBLIC, LAN, RESERVED):
         return kind
-    if any(address == each for each in own):
+    if any(holds(prefix, address) for prefix in own):
         return SELF
     if kind == PUBLIC and any(holds(prefix, address) for prefix in near):
         return LAN

@@ -41,9 +41,7 @@ def summary(
     return (*lines, *(change if len(change) == 1 else whose))
 
 
-def _told(
-    question: prompts.Question, answer: prompts.Answer, given: Sequence[prompts.Narrowing] | None
-) -> text.Said:
+def _told(question: prompts.Question, answer: prompts.Answer, given: Sequence[prompts.Narrowing] | None) -> text.Said:
     """One answer as the summary says it: what is less than was asked for with our sentence of it."""
     span = wording.SPANS[answer.span]
     if answer.scopes is None:

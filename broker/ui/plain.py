@@ -92,9 +92,7 @@ class Plain:
             if (word := self._word(terminal)) in ("start", "later"):
                 return word == "start"
 
-    def _question(
-        self, request: prompts.Request, index: int, terminal: int, page: wording.Page
-    ) -> choices.Row | None:
+    def _question(self, request: prompts.Request, index: int, terminal: int, page: wording.Page) -> choices.Row | None:
         """The row that answers one question, asked until it does; None for later."""
         row = choices.first(request)[index]
         _tell(terminal, wording.numbered(request, index, page))

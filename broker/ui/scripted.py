@@ -120,9 +120,7 @@ def _said(answer: prompts.Answer) -> dict[str, object]:
     return {"effect": answer.effect, "span": answer.span, **less}
 
 
-def _answer(
-    request: prompts.Request, question: prompts.Question, said: object, wrong: list[str]
-) -> prompts.Answer:
+def _answer(request: prompts.Request, question: prompts.Question, said: object, wrong: list[str]) -> prompts.Answer:
     match said:
         case {"effect": ("allow" | "deny") as effect, "span": str(span), **rest} if span in tuple(model.Lifespan):
             given = prompts.answer(question, model.Effect(effect), model.Lifespan(span), _scopes(rest.get("scopes")))

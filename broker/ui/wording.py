@@ -177,9 +177,7 @@ def body(question: prompts.Question, page: Page, *, indent: str = "", row: int =
     return tuple(lines)
 
 
-def sheet(
-    request: prompts.Request, choices: Sequence[Choice], cursor: int, page: Page
-) -> tuple[Line, ...]:
+def sheet(request: prompts.Request, choices: Sequence[Choice], cursor: int, page: Page) -> tuple[Line, ...]:
     """The whole handshake on one page; ``choices`` stand beside their questions, ``cursor`` is the index of one."""
     blank = Line(text=page.margin.rstrip(), voice=Voice.OURS)
     lines = [*head(request, page), blank]
@@ -326,9 +324,7 @@ def _pad(words: str, width: int) -> str:
     return shown + " " * max(2, width - cells(shown))
 
 
-def flow(
-    page: Page, voice: Voice, words: str, lead: str = "", hang: str | None = None, *, row: int = -1
-) -> list[Line]:
+def flow(page: Page, voice: Voice, words: str, lead: str = "", hang: str | None = None, *, row: int = -1) -> list[Line]:
     """``words`` on the page, in its language; ``hang`` indents all lines but the first, on top of a blank ``lead``."""
     words = page.spoken.say(words)
     if page.ascii:
