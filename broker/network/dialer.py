@@ -149,7 +149,7 @@ class Dialer:
 
     def recheck(self) -> None:
         """The rules have changed: what waits for one goes on, what is dialled under one that has gone is given up."""
-        self._known = list(self.rules.connects)
+        self._known = [*self.rules.connects, *self.rules.asks]
         for number, host in list(self._waiting.items()):
             given = any(self.rules.of_name(host))
             if given or self.rules.asking(host) is None:
@@ -279,7 +279,7 @@ class Dialer:
             self.loop.turn(min(waits) / 1000 if waits else -1.0)
             for part in parts:
                 part.turn()
-            if self.rules.connects != self._known:
+            if self._known != [*self.rules.connects, *self.rules.asks]:
                 self.recheck()
         return 0
 
