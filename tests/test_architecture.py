@@ -51,6 +51,9 @@ LAYERS = {
         "network.stub network.uplink network.control network.listeners network.inward network.surroundings "
         "network.lookup network.connecting",
         "network.inbound network.forward network.proxy",
+        "network.turns",
+        "network.flows network.dialing",
+        "network.connections network.datagrams network.listening network.resolver",
         "network.dialer network.relay network.wall",
         "network",
         "companions.x11_windows companions.x11_authority companions.wayland_wire companions.refusals",
@@ -166,7 +169,25 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network.inward": (_NETWORK | {"time"}, set()),
     "broker.network.namespace": (_NETWORK, set()),
     "broker.network.netlink": (_NETWORK, set()),
-    "broker.network.relay": (_NETWORK | {"broker.network.stub"}, {"broker.network.netlink"}),
+    "broker.network.relay": (
+        _NETWORK
+        | {f"broker.network.{name}" for name in ("rules", "turns", "stub", "flows", "dialing")}
+        | {f"broker.network.{name}" for name in ("connections", "datagrams", "listening", "resolver")},
+        {"resource", "broker.network.inward", "broker.network.netlink"},
+    ),
+    "broker.network.turns": (_NETWORK | {"time"}, set()),
+    "broker.network.flows": (_NETWORK | {"broker.network.turns"}, set()),
+    "broker.network.dialing": (_NETWORK | {"broker.network.turns"}, set()),
+    "broker.network.connections": (
+        _NETWORK | {f"broker.network.{name}" for name in ("rules", "hello", "turns", "flows", "dialing")},
+        set(),
+    ),
+    "broker.network.datagrams": (
+        _NETWORK | {f"broker.network.{name}" for name in ("rules", "turns", "flows", "dialing")},
+        set(),
+    ),
+    "broker.network.listening": (_NETWORK | {"broker.network.turns"}, set()),
+    "broker.network.resolver": (_NETWORK | {"broker.network.turns", "broker.network.stub"}, set()),
     "broker.network.rules": (_NETWORK, set()),
     "broker.network.stub": (_NETWORK | {"broker.network.message", "broker.network.rules"}, set()),
     "broker.network.uplink": (

@@ -1,0 +1,161 @@
+"""The relay's one loop: waits for sockets and deadlines, and keeps what goes wrong with one from the others."""
+
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    class Watched(Protocol):
+        """Something that can be waited for."""
+
+        def fileno(self) -> int:
+            """Its descriptor."""
+
+    class Part(Protocol):
+        """Something that may have more to do than one turn allows."""
+
+        def move(self) -> None:
+            """Go on."""
+
+        def reset(self) -> None:
+            """End it, whatever state it is in."""
+
+
+READ = select.EPOLLIN | select.EPOLLRDHUP
+_TICK = 0.001  # no deadline is met more exactly
+
+
+class Patience:
+    """Things that each have the same number of seconds, the oldest first."""
+
+    __slots__ = ("_deadlines", "_late", "_loop", "_seconds")
+
+    def __init__(self, loop: "Loop", seconds: float, late: "Callable[[Any], object]") -> None:
+        """late: called with each thing whose time is over, which is then forgotten here."""
+        self._loop, self._seconds, self._late = loop, seconds, late
+        self._deadlines: dict[object, float] = {}
+        loop.patience.append(self)
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def start(self, what: object) -> None:
+        """Give it all of its time, from now on."""
+        self._deadlines.pop(what, None)
+        self._deadlines[what] = self._loop.now + self._seconds
+
+    def stop(self, what: object) -> None:
+        """It has as long as it takes."""
+        self._deadlines.pop(what, None)
+
+    def oldest(self) -> "Any":
+        """What was started longest ago; None without any."""
+        return next(iter(self._deadlines), None)
+
+    def next(self) -> float:
+        """The seconds until the first one is late; -1 without any. Ends those that are late already."""
+        while self._deadlines:
+            what, deadline = next(iter(self._deadlines.items()))
+            if deadline > self._loop.now:
+                return deadline - self._loop.now + _TICK
+            del self._deadlines[what]
+            self._late(what)
+        return -1
+
+
+class Loop:
+    """Sockets with what to do when they are ready. ``now``: the time at which this turn began, as time.monotonic.
+
+    tick: called in each turn with the time; when it has to be again, if nothing happens before, or None.
+    """
+
+    __slots__ = ("_busy", "_closing", "_handlers", "_poll", "ended", "now", "patience", "tick")
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._handlers: dict[int, tuple[Callable[[int], object], Callable[[], object]]] = {}
+        self._busy: dict[Part, None] = {}
+        self._closing: list[_socket.socket] = []
+        self.patience: list[Patience] = []
+        self.now = time.monotonic()
+        self.tick: Callable[[float], float | None] | None = None
+        self.ended = False
+
+    def watch(
+        self,
+        made: "Watched",
+        events: int,
+        handler: "Callable[[int], object]",
+        failed: "Callable[[], object]",
+    ) -> None:
+        """Call ``handler`` with what happened to a socket, from now on, and ``failed`` if that raises anything.
+
+        Raises OSError.
+        """
+        known = made.fileno() in self._handlers
+        self._handlers[made.fileno()] = handler, failed
+        (self._poll.modify if known else self._poll.register)(made.fileno(), events)
+
+    def change(self, made: "Watched", events: int) -> None:
+        """Wait for other events of a socket that is watched. Raises OSError."""
+        self._poll.modify(made.fileno(), events)
+
+    def forget(self, made: "_socket.socket") -> None:
+        """Close a socket, at the end of the turn: until then nothing else has its number."""
+        if self._handlers.pop(made.fileno(), None):
+            self._poll.unregister(made.fileno())
+        self._closing.append(made)
+
+    def again(self, part: "Part") -> None:
+        """Let it move once more, after the others had their turn."""
+        self._busy[part] = None
+
+    def turn(self, seconds: float = -1) -> None:
+        """Wait for something to happen, so many seconds at most unless it is -1, and do all that it takes."""
+        waits = [wait for each in self.patience if (wait := each.next()) >= 0]
+        if self.tick and (due := self.tick(self.now)) is not None:
+            waits.append(max(0, due - self.now) + _TICK)
+        if seconds >= 0:
+            waits.append(seconds)
+        found = self._poll.poll(0 if self._busy else min(waits, default=-1))
+        self.now = time.monotonic()
+        for handle, events in found:
+            if known := self._handlers.get(handle):
+                _kept(known[0], known[1], events)
+        if self._busy:
+            busy, self._busy = self._busy, {}
+            for part in busy:
+                _kept(part.move, part.reset)
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._closing:
+            self._closing.pop().close()
+
+    def run(self) -> None:
+        """Take turns until ``ended``."""
+        while not self.ended:
+            self.turn()
+
+    def close(self) -> None:
+        """Close everything that is watched."""
+        for handle in list(self._handlers):
+            self._poll.unregister(handle)
+        self._handlers.clear()
+        self._settle()
+        self._poll.close()
+
+
+def _kept(call: "Callable[..., object]", failed: "Callable[[], object]", *words: int) -> None:
+    """Call something; what it raises is the end of its part, and of nothing else."""
+    try:
+        call(*words)
+    except Exception:  # whatever the app brought about
+        try:
+            failed()
+        except Exception:  # there is nothing left to do for it
+            return
