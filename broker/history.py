@@ -158,12 +158,13 @@ def exited(
     ended: int | None,
     status: int | None,
     refused: Sequence[str] = (),
+    tried: Sequence[Mapping[str, object]] = (),
 ) -> Entry:
     """The same instance ended: when, and with which exit status, as bubblewrap reported; None when it did not.
 
-    refused: what its companions say that it tried and did not get.
+    refused: what its companions say that it tried and did not get; tried: what it tried of its network (``tried``).
     """
-    body = {"pid": pid, "at": at, "ended": ended, "status": status, "refused": list(refused)}
+    body = {"pid": pid, "at": at, "ended": ended, "status": status, "refused": list(refused), "tried": list(tried)}
     return Entry(what=What.EXIT, app=app_id, lineage=lineage, body=body)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from broker import history, journal, known, runs, state, views
+from broker import history, journal, known, runs, state, tried, views
 
 Told = tuple[Mapping[str, object], str]  # an event as JSON and as one line
+_TRIES = 3  # of what was tried in vain, in one line
 _SWEEP = 4  # turns of following between two looks at what runs
 
 
@@ -104,7 +105,17 @@ def words(event: history.Event) -> str:
             return f"started, pid {body.get('pid')}"
         case history.What.EXIT:
             status = body.get("status")
-            return f"ended, pid {body.get('pid')}, " + ("killed" if status is None else f"status {status}")
+            ended = f"ended, pid {body.get('pid')}, " + ("killed" if status is None else f"status {status}")
+            return ended + _tries(body.get("tried"))
+
+
+def _tries(rows: object) -> str:
+    """What was tried of the network in vain, if anything."""
+    vain = tried.in_vain(tuple(tried.from_data(rows)))
+    if not vain:
+        return ""
+    first = "; ".join(tried.words(each.as_data()) for each in vain[:_TRIES])
+    return f"; {first}" + (f"; and {len(vain) - _TRIES} more" if len(vain) > _TRIES else "")
 
 
 def _listed(numbers: object) -> str:

@@ -5,9 +5,10 @@ Each gives what the command of ``intent-ctl`` that does the same prints with ``-
 
 from collections.abc import Callable, Mapping
 
-from broker import change, history, journal, known, log, protocol, undo, uses, views, who
+from broker import change, history, journal, known, log, protocol, tried, undo, uses, views, who
 
 _RECENT = 10  # events on the page of an app
+_TRIES = 20  # of what an app tried of the network, on its page
 _MOST = 200  # events at once
 
 
@@ -51,6 +52,8 @@ def _app(at: known.Here, name: str) -> protocol.Values:
         }
     used = uses.uses(at, found.app_id).data["apps"]
     mine = next((row for row in used if row["lineage"] == found.lineage), None) if isinstance(used, list) else None
+    if mine is not None:
+        mine = {**mine, "network": [tried.words(each) for each in mine["tried"][:_TRIES]]}
     return {**data, "offers": offered, "uses": mine, "recent": _events(at, found.app_id, _RECENT)}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from broker import app as apps
-from broker import journal, known, live, runs, state
+from broker import journal, known, live, runs, state, tried
 from intents import compiler, decide, errors, model, paths, sandbox
 
 PATIENCE = 15.0  # seconds for what is about to start: longer than its companions have
@@ -152,19 +152,23 @@ def lines(outcome: live.Outcome, home: str, *, stopped: bool = False, offer: boo
 
 def told(instance: runs.Instance) -> dict[str, Any]:
     """``Instance.as_data`` and given (the intents it was started with), drift: what is mounted in it now and was not at
-    its start, or was and is not, as changed of ``as_data``; null where it cannot be seen."""
+    its start, or was and is not, as changed of ``as_data``; null where it cannot be seen, tried: of its network."""
     found = live.drift(instance) if instance.first else ()
     drift = None if found is None else [dataclasses.asdict(row) for row in found]
-    return {**instance.as_data(), "given": list(instance.given), "drift": drift}
+    network = [each.as_data() for each in tried.merged(runs.tries(instance))]
+    return {**instance.as_data(), "given": list(instance.given), "drift": drift, "tried": network}
 
 
 def drift_lines(data: Mapping[str, Any], home: str, lead: str) -> Iterator[str]:
-    """The drift of ``told`` for people."""
+    """The drift of ``told`` for people, and the newest of what it tried."""
     if data["drift"] is None:
         yield f"{lead}what is mounted in it now cannot be seen"
-        return
-    rows = [live.Changed(**row) for row in data["drift"]]
-    yield from (f"{lead}since its start: {words}" for words in _grouped(rows, home))
+    else:
+        rows = [live.Changed(**row) for row in data["drift"]]
+        yield from (f"{lead}since its start: {words}" for words in _grouped(rows, home))
+    yield from (f"{lead}{tried.words(row)}" for row in data["tried"][:_NAMED])
+    more = len(data["tried"]) - _NAMED
+    yield from [f"{lead}and {more} more: intent-ctl uses {data['app']}"] if more > 0 else []
 
 
 def _grouped(rows: Sequence[live.Changed], home: str) -> Iterator[str]:

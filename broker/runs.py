@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import history, identity, journal, state
+from broker import history, identity, journal, state, tried
 from intents import errors, model
 
 PATIENCE = 5.0  # seconds that an app has to end by itself
@@ -286,6 +286,11 @@ def refused(record: Instance) -> tuple[str, ...]:
     return tuple(dict.fromkeys(data.decode("ascii", "replace").split("\n")[:-1]))
 
 
+def tries(record: Instance) -> tuple[tried.Try, ...]:
+    """What the instance tried of its network so far."""
+    return tried.read(record.path.removesuffix(".json"))
+
+
 def _launched(record: Instance) -> history.Entry:
     return history.launched(record.app_id, record.lineage, pid=record.pid, at=record.at, given=record.given)
 
@@ -300,6 +305,7 @@ def _exited(record: Instance) -> history.Entry:
         ended=ended,
         status=record.status,
         refused=refused(record),
+        tried=[each.as_data() for each in tried.kept(tries(record))],
     )
 
 

@@ -7,7 +7,7 @@ not there, a network without a way out (docs/journal.md).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from broker import history, journal, known, runs, views
+from broker import history, journal, known, runs, tried, views
 from intents import paths
 
 _UNKNOWN = "Not recorded: what an app did with what it was given, and which files and servers it looked for in vain."
@@ -34,16 +34,18 @@ class _Uses:
     given: dict[str, _Count] = field(default_factory=dict)
     told: int = 0  # starts of which it is known what was given
     refused: dict[str, _Count] = field(default_factory=dict)
+    network: list[tried.Try] = field(default_factory=list)
 
     def as_data(self, app_id: str, lineage: str) -> dict[str, object]:
         intents = [
             {"intent": name, "starts": count.times, "without": self.told - count.times, "last": count.last}
             for name, count in sorted(self.given.items())
         ]
-        tried = sorted(self.refused.items())
-        refused = [{"what": what, "starts": count.times, "last": count.last} for what, count in tried]
+        vain = sorted(self.refused.items())
+        refused = [{"what": what, "starts": count.times, "last": count.last} for what, count in vain]
         about = {"app": app_id, "lineage": lineage, "starts": self.starts.times, "first": self.first}
-        return {**about, "last": self.starts.last, "intents": intents, "refused": refused}
+        network = [each.as_data() for each in tried.merged(self.network)]
+        return {**about, "last": self.starts.last, "intents": intents, "refused": refused, "tried": network}
 
 
 def uses(at: known.Here, name: str | None) -> known.Report:
@@ -61,6 +63,7 @@ def uses(at: known.Here, name: str | None) -> known.Report:
         if app_id in (None, instance.app_id):
             mine = found.setdefault((instance.app_id, instance.lineage), _Uses())
             _refused(mine, runs.refused(instance), at.now.wall)
+            mine.network += runs.tries(instance)
     rows = [each.as_data(*owner) for owner, each in sorted(found.items())]
     lines = [line for row in rows for line in _lines(row)]
     lines = [*lines, _UNKNOWN] if lines else ["Nothing was started yet."]
@@ -77,6 +80,7 @@ def _counted(events: Iterable[history.Event]) -> dict[history.Owner, _Uses]:
         when = started if isinstance(started, int) else event.at
         if event.what is history.What.EXIT:
             _refused(mine, _texts(event.body.get("refused")), ended if isinstance(ended, int) else event.at)
+            mine.network += tried.from_data(event.body.get("tried"))
             continue
         mine.starts.add(when)
         mine.first = min(when, mine.first or when)
@@ -97,8 +101,8 @@ def _texts(found: object) -> tuple[str, ...]:
 
 
 def _lines(row: Mapping[str, object]) -> list[str]:
-    last, intents, refused = row["last"], row["intents"], row["refused"]
-    assert isinstance(intents, list) and isinstance(refused, list)
+    last, intents, refused, network = row["last"], row["intents"], row["refused"], row["tried"]
+    assert isinstance(intents, list) and isinstance(refused, list) and isinstance(network, list)
     when = f", last {views.day(last)}" if isinstance(last, int) else ""
     lines = [f"{row['app']}  started {_times(row['starts'])}{when}"]
     for each in intents:
@@ -107,7 +111,7 @@ def _lines(row: Mapping[str, object]) -> list[str]:
     for each in refused:
         often = f"at {_times(each['starts'], 'start')}, last {views.day(each['last'])}"
         lines.append(f"    tried and did not get: {paths.printable(each['what'])}, {often}")
-    return lines
+    return lines + [f"    {tried.words(each)}" for each in network]
 
 
 def _times(count: object, what: str = "time") -> str:

@@ -63,7 +63,7 @@ LAYERS = {
         "relay named landlock",
         "launch",
         "state stored",
-        "wayland bus closure guards history programs userdirs mounts overrides",
+        "wayland bus closure guards history programs tried userdirs mounts overrides",
         "displays objects launchers",
         "services",
         "journal catalog host plans doctor_proxy acts policy copies",

@@ -1,10 +1,12 @@
 """``intent-ctl uses``: starts and refusals are counted as they were, and nothing else is claimed."""
 
+import pathlib
 from collections.abc import Iterator
 
 import pytest
 
 from broker import history, journal, runs, state
+from broker import tried as tries
 from tests import control
 from tests.control import APP
 from tests.real import world
@@ -95,3 +97,50 @@ def test_what_a_companion_writes_is_read_with_the_record(home: world.World) -> N
         app_id=APP, lineage=LINEAGE, pid=7, at=1, first=0, namespaces=(), status=None, changed=1, path=f"{run}/7.json"
     )
     assert runs.refused(instance) == ("audio record",)
+
+
+def tried(host: str, verdict: str, times: int, last: int = 300, **more: object) -> dict[str, object]:
+    about = {"protocol": "tcp", "host": host, "port": 443, "verdict": verdict, "intent": "-", "first": 100}
+    return {**about, "times": times, "last": last, **more}
+
+
+def test_what_was_tried_of_the_network_is_counted_over_all_starts(home: world.World) -> None:
+    rows = [tried("www.example.org", "not-granted", 5), tried("x.example", "allowed", 2, intent="net")]
+    later = [tried("www.example.org", "not-granted", 7, 900), tried("a\x1b[2J", "refused", 1), {"host": 1}, "odd"]
+    for at, found in ((100, rows), (200, later)):
+        body = {"pid": at, "at": at, "ended": at + 5, "status": 0, "refused": [], "tried": found}
+        record(home, launched(at), history.Entry(what=history.What.EXIT, app=APP, lineage=LINEAGE, body=body))
+    assert row(home)["tried"] == [
+        tried("www.example.org", "not-granted", 12, 900),
+        tried("x.example", "allowed", 2, intent="net"),
+    ]
+    out = control.done(home, "uses", APP)
+    assert "tried www.example.org:443 12 times, last 1970-01-01" in out and ", not granted" in out
+    assert "tried x.example:443 twice" in out and "allowed by net" in out
+    said = control.done(home, "log", APP)
+    assert "status 0; tried www.example.org:443 5 times" in said and "x.example" not in said
+
+
+def test_the_history_keeps_the_most_frequent_and_how_many_others_there_were() -> None:
+    many = [
+        tries.Try(
+            protocol="tcp", host=f"{at}.example", port=1, verdict=verdict, intent="-", times=at, first=1, last=at
+        )
+        for verdict in ("not-granted", "allowed")
+        for at in range(1, 500)
+    ]
+    kept = tries.kept(many)
+    assert len(kept) == 2 * tries.KEPT + 1 and sum(each.times for each in kept) == sum(each.times for each in many)
+    assert {each.host for each in kept if each.times > 467} == {f"{at}.example" for at in range(468, 500)} | {"-"}
+    assert tries.kept(kept) == kept
+    assert tries.words(kept[-1].as_data()).startswith(f"tried {kept[-1].times} times something else")
+
+
+def test_a_file_that_is_being_written_gives_its_whole_lines(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "tries"
+    good = '["tcp", "www.example.org", 443, "not-granted", "-", 12, 100, 300]\n'
+    odd = '["tcp", "www\\u001b", 443, "x", "-", 1, 1, 1]\n[]\n7\n["tcp", "a", "b", "c", "d", 1, 1, 1]\n'
+    file.write_text(good + odd + good.replace("12", "1") + '["udp", "late.exa')
+    file.chmod(0o600)
+    assert [each.as_data() for each in tries.read(str(tmp_path))] == [tried("www.example.org", "not-granted", 12)]
+    assert tries.read(str(tmp_path / "nothing")) == ()

@@ -91,7 +91,8 @@ COMMANDS: tuple[table.Command, ...] = (
         "uses",
         "say which apps were started with what, and what they tried and did not get",
         "{apps: [{app, lineage, starts, first, last, intents: [{intent, starts, without, last}], refused: [{what,"
-        " starts, last}]}]}; without counts starts that did not have the intent; refused is what filters of ours told",
+        f" starts, last}}], tried: {table.TRIES}}}]}}; without counts starts that did not have the intent; refused is"
+        " what filters of ours told, tried what was tried of the network",
         lambda o: uses.uses(table.here(), o.app),
         (("app", {"metavar": "APP", "nargs": "?", "help": "of this app alone"}),),
     ),

@@ -14,7 +14,11 @@ Command = tuple[str, str, str, Callable[[Options], known.Report], tuple[Argument
 
 APP: Argument = ("app", {"metavar": "APP", "help": "an app id, an alias or a manifest file"})
 RUNNING = "[{app, lineage, pid, sandbox_pid, started}]"
-STATE = "[{app, lineage, pid, sandbox_pid, started, given, drift: [{intent, place, before, after}]}]"
+TRIES = "[{protocol, host, port, verdict, intent, times, first, last}]"
+STATE = (
+    "[{app, lineage, pid, sandbox_pid, started, given, drift: [{intent, place, before, after}],"
+    f" tried: {TRIES}}}]"
+)
 # What became of each instance; before, after: read, write, device, made or null; sort: file, directory (all below it is
 # reached), working-directory, mapping.
 NOW = (

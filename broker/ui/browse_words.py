@@ -133,6 +133,8 @@ def _app(state: browse.State, sheet: _Sheet, day: Day) -> None:
         sheet.say(f"Last started {day(data['last_used'])}.", indent=2)
     for tried in (data["uses"] or {}).get("refused", []):
         sheet.claim("It tried, and did not get:", tried["what"], indent=2)
+    for words in (data["uses"] or {}).get("network", []):
+        sheet.say(f"It {words}.", indent=2)
     for key in ("trouble", "would_not_start"):
         if data[key]:
             sheet.say(f"{data[key]['message']}.", wording.Voice.WARNING, indent=2)
