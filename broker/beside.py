@@ -6,10 +6,13 @@ socket of a security context, for one, is served by the user's compositor.
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Collection, Iterator
 
 from broker import runs
+
+_PATIENCE = 5.0  # seconds until a process that was killed is gone
 
 
 def close(instance: runs.Instance, names: Collection[str]) -> tuple[str, ...]:
@@ -26,6 +29,34 @@ def close(instance: runs.Instance, names: Collection[str]) -> tuple[str, ...]:
             finally:
                 os.close(handle)
     return tuple(sorted(closed))
+
+
+def end(instance: runs.Instance, programs: Collection[str]) -> bool:
+    """End the companions that run one of these programs, as the kernel calls them; whether none is left after that."""
+    for pid in _running(instance, programs):
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(pid)
+            try:
+                if pid in _running(instance, programs):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    select.select([handle], [], [], _PATIENCE)
+            finally:
+                os.close(handle)
+    return not _running(instance, programs)
+
+
+def _running(instance: runs.Instance, programs: Collection[str]) -> tuple[int, ...]:
+    return tuple(pid for pid in _descendants(instance) if _program(pid) in programs)
+
+
+def _program(pid: int) -> str:
+    """The name of a process's program; empty of one that has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            name, state = file.read().partition(b"(")[2].rpartition(b") ")[::2]
+    except OSError:
+        return ""
+    return "" if state[:1] in b"ZX" else name.decode("utf-8", "replace").partition(".")[0]
 
 
 def _descendants(instance: runs.Instance) -> tuple[int, ...]:

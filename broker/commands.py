@@ -143,7 +143,7 @@ def _grant_lines(app: apps.App, each: _Granted) -> list[str]:
 
 
 def _given(outcome: live.Outcome, home: str) -> list[str]:
-    nothing = not outcome.changed and not outcome.later
+    nothing = not outcome.changed and not outcome.later and not outcome.servers
     return [f"pid {outcome.instance.pid} has it already."] if nothing else list(running.lines(outcome, home))
 
 

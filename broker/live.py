@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import beside, holding, inside, launch, mounts, runs
+from broker import beside, holding, inside, launch, mounts, online, runs
 from intents import bwrap, paths, sandbox
 
 TRIES = 60  # against an app that keeps moving what is looked at
@@ -35,7 +35,7 @@ class Changed:
 class Outcome:
     """What became of one instance. held: what stays open; later: (intent, why) of what waits for its next start, or
     stays until it ends; closed: the sockets of the launch that nothing serves any more; also: the intents, not named,
-    that lost them, too."""
+    that lost them, too; servers: those that it does not reach any more, or reaches now."""
 
     instance: runs.Instance
     changed: tuple[Changed, ...] = ()
@@ -43,6 +43,7 @@ class Outcome:
     later: tuple[tuple[str, str], ...] = ()
     closed: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    servers: tuple[online.Server, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,9 @@ def drift(instance: runs.Instance) -> tuple[Changed, ...] | None:
         Changed(intent=intent, place=dest, before=started.get((intent, dest)), after=sight.how(piece))
         for (intent, dest), piece in known.items()
     ]
+    for intent, server, granted in instance.servers:
+        before, after = (None, "server") if granted else ("server", None)
+        rows.append(Changed(intent=intent, place=server, before=before, after=after))
     return tuple(row for row in rows if row.before != row.after)
 
 
@@ -109,6 +113,7 @@ def take(
     """
     with inside.door(instance) as way:
         had = set(ids) if {*instance.given} - {*declared} else {*instance.given, *(p.intent for p in instance.pieces)}
+        servers, kept_servers = online.take(instance, ids, whole, left)
         closed, later = _close([intent for intent in ids if intent in had], instance, whole, left)
         dead = {op.dest for op in whole.mounts if _is_dead(op, closed)} if whole else set()
         gone = [piece.dest for piece in pieces(whole) if piece.intent in ids]
@@ -136,9 +141,10 @@ def take(
         instance=instance,
         changed=tuple(row for row in rows if row.before != row.after),
         held=(*holding.opened(instance, points), *(mapped if points else ())),
-        later=(*later, *stuck, *_reached(instance, meant, whole, left, after)),
+        later=(*later, *kept_servers, *stuck, *_reached(instance, meant, whole, left, after)),
         closed=closed,
         also=_also(left, closed, ids),
+        servers=servers,
     )
 
 
@@ -253,7 +259,8 @@ def give(instance: runs.Instance, ids: Sequence[str], box: sandbox.Sandbox, own:
 
     box: the sandbox that it would have with them; own: the host directory with its own directories.
     """
-    later = [(intent, why) for intent in ids if (why := _waits(box, intent))]
+    servers, whole = online.give(instance, ids, box)
+    later = [(intent, why) for intent in ids if (why := _waits(box, intent, online=intent in whole))]
     waiting = {intent for intent, _ in later}
     ops = [op for op in box.ops if op.because in ids and op.because not in waiting]
     wanted = [_wanted(op, box) for op in ops if isinstance(op, _SHOWN)]
@@ -280,13 +287,17 @@ def give(instance: runs.Instance, ids: Sequence[str], box: sandbox.Sandbox, own:
         for each in wanted
     ]
     return Outcome(
-        instance=instance, changed=tuple(row for row in rows if row.before != row.after), later=(*later, *refused)
+        instance=instance,
+        changed=tuple(row for row in rows if row.before != row.after),
+        later=(*later, *refused),
+        servers=servers,
     )
 
 
-def _waits(box: sandbox.Sandbox, intent: str) -> str:
-    """Why an intent cannot be added to what runs; empty where it can."""
-    others = [op for op in box.ops if op.because == intent and not isinstance(op, _MOUNTED)]
+def _waits(box: sandbox.Sandbox, intent: str, *, online: bool) -> str:
+    """Why an intent cannot be added to what runs; empty where it can. online: its servers are reached already."""
+    there = _MOUNTED | sandbox.NetworkRule | sandbox.File if online else _MOUNTED
+    others = [op for op in box.ops if op.because == intent and not isinstance(op, there)]
     return f"{others[0].describe()}: {NEXT}" if others else ""
 
 

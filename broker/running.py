@@ -115,13 +115,14 @@ def _box(
 
 
 def as_data(outcome: live.Outcome, *, stopped: bool = False) -> dict[str, object]:
-    """pid, sandbox_pid, changed, closed, also, open, later, stopped."""
+    """pid, sandbox_pid, changed, closed, also, servers, open, later, stopped."""
     return {
         "pid": outcome.instance.pid,
         "sandbox_pid": outcome.instance.first,
         "changed": [dataclasses.asdict(row) for row in outcome.changed],
         "closed": list(outcome.closed),
         "also": list(outcome.also),
+        "servers": [each.as_data() for each in outcome.servers],
         "open": [held.as_data() for held in outcome.held],
         "later": [{"intent": intent, "why": why} for intent, why in outcome.later],
         "stopped": stopped,
@@ -132,6 +133,7 @@ def lines(outcome: live.Outcome, home: str, *, stopped: bool = False, offer: boo
     """The same for people; home: what is ``~`` to them; offer: how to end what stays."""
     pid = f"pid {outcome.instance.pid}"
     yield from (f"{pid}: {words}." for words in _grouped(outcome.changed, home))
+    yield from (f"{pid}: {each.words()}." for each in outcome.servers)
     for name in outcome.closed:
         yield f"{pid}: {name}: closed, with every connection to it."
     if outcome.also:

@@ -41,7 +41,8 @@ class Instance:
     """One record. pid: of intent-run, which is bubblewrap unless on a terminal; at: when it was started (seconds since
     the epoch); first: pid of the sandbox's first process, 0 before there is one; namespaces: (name, inode) of that one;
     status: the exit status bubblewrap reported, or None; changed: when the record last was; path: the record's file;
-    given: the intents it was started with; pieces: what those, and what was granted since, put into it."""
+    given: the intents it was started with; pieces: what those, and what was granted since, put into it; servers:
+    (intent, server, whether it is reached now), where that is not as at its start."""
 
     app_id: str
     lineage: str
@@ -54,6 +55,7 @@ class Instance:
     path: str
     given: tuple[str, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    servers: tuple[tuple[str, str, bool], ...] = ()
 
     @property
     def running(self) -> bool:
@@ -211,11 +213,31 @@ def note(instance: Instance, pieces: Sequence[Piece]) -> None:
     rows: dict[str, list[list[str]]] = {piece.intent: [] for piece in pieces}
     for piece in pieces:
         rows[piece.intent].append([piece.dest, piece.source, piece.how])
+    _append(instance, {"added": rows})
+
+
+def note_servers(instance: Instance, servers: Sequence[tuple[str, str, bool]]) -> None:
+    """Add to the record which servers the sandbox reaches since now, or does not reach any more. Raises OSError."""
+    if servers:
+        _append(instance, {"servers": [list(each) for each in servers]})
+
+
+def _append(instance: Instance, row: Mapping[str, object]) -> None:
     handle = os.open(instance.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        os.write(handle, json.dumps({"added": rows}).encode() + b"\n")
+        os.write(handle, json.dumps(row).encode() + b"\n")
     finally:
         os.close(handle)
+
+
+def _servers(rows: Sequence[Mapping[str, object]]) -> tuple[tuple[str, str, bool], ...]:
+    """What is not as at the start: a server that was given or taken and then the contrary is."""
+    found: dict[tuple[str, str], list[bool]] = {}
+    for row in rows:
+        noted = row.get("servers")
+        for intent, server, granted in noted if isinstance(noted, list) else ():
+            found.setdefault((str(intent), str(server)), []).append(granted is True)
+    return tuple((*key, said[-1]) for key, said in found.items() if len(said) % 2)
 
 
 def _pieces(rows: Sequence[Mapping[str, object]]) -> Iterator[Piece]:
@@ -249,6 +271,7 @@ def _instance(
         path=path,
         given=tuple(given),
         pieces=tuple(_pieces(rows)),
+        servers=_servers(rows),
     )
 
 

@@ -69,6 +69,7 @@ LAYERS = {
         "journal catalog host plans doctor_proxy acts policy copies",
         "prompts app runs",
         "inside holding beside",
+        "online",
         "live doctor_live",
         "record known removal wire elsewhere stopped complete",
         "running",

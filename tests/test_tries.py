@@ -175,7 +175,7 @@ def test_what_has_to_be_asked_about_gives_nothing_before(talking: Talking) -> No
         b"rule tool nft /tmp/nft\n",
         b"rule\n",
         b"drop\n",
-        b"drop a b c\n",
+        b"drop a b c d e\n",
         b"\n",
         b"\xff\x00\n",
         b"x" * 5000,

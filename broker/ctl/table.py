@@ -23,6 +23,7 @@ STATE = (
 # reached), working-directory, mapping.
 NOW = (
     "[{pid, sandbox_pid, changed: [{intent, place, before, after}], closed, also,"
+    " servers: [{intent, server, granted, connections}],"
     " open: [{pid, program, sort, place, writable}], later: [{intent, why}], stopped}]"
 )
 DECISION = "{seq, intent, effect, asked, granted, span, until, at, source}"

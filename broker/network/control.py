@@ -2,7 +2,8 @@
 
 One request of one line on each connection, answered by lines and the end of the connection:
 
-drop INTENT [HOST]     no rule of the intent, or of it about that host, counts any more: ``dropped CONNECTIONS CLOSED``
+drop INTENT [HOST [PORT [PROTOCOL]]]
+                       no rule of the intent, or of it about that, counts any more: ``dropped CONNECTIONS``
 rule RULE              one more rule, as the plan writes it: ``ruled``
 state                  ``rule RULE`` for each rule, ``open PROTOCOL HOST PORT COUNT`` for what is open, ``end``
 
@@ -123,8 +124,8 @@ class Desk:
             self._end(talk, "no request\n")
             return
         talk.asked = words[0]
-        if words[0] == "drop" and len(words) in (2, 3):
-            self._rules.drop(words[1], words[2] if len(words) == 3 else "")
+        if words[0] == "drop" and 2 <= len(words) <= 5:
+            self._rules.drop(*words[1:])
             self._tell(line)
         elif words[0] == "rule" and len(words) > 1 and self._add(words[1:]):
             self._tell(line)

@@ -40,9 +40,10 @@ class Connect:
         shift = len(address) * 8 - self.prefix[2]
         return int.from_bytes(address, "big") >> shift == int.from_bytes(self.prefix[1], "big") >> shift
 
-    def of(self, intent: str, host: str) -> bool:
-        """Whether it is of this intent and, unless that is empty, about this host."""
-        return self.intent == intent and host in ("", self.host)
+    def of(self, intent: str, host: str, port: str, protocol: str) -> bool:
+        """Whether it is of this intent and about this host, port and protocol, each unless it is empty."""
+        about = (host, self.host), (port, str(self.port)), (protocol, self.protocol)
+        return self.intent == intent and all(said in ("", mine) for said, mine in about)
 
     def same(self, other: "Connect") -> bool:
         """Whether it is of the same intent and about the same."""
@@ -123,10 +124,10 @@ class Rules:
             self.connects.append(made)
         return True
 
-    def drop(self, intent: str, host: str = "") -> None:
-        """Let no rule of the intent count any more, or none of it about that host as the rule writes it."""
-        self.connects = [each for each in self.connects if not each.of(intent, host)]
-        self.asks = [each for each in self.asks if not each.of(intent, host)]
+    def drop(self, intent: str, host: str = "", port: str = "", protocol: str = "") -> None:
+        """Let no rule of the intent count any more, or none of it about that host, as the rule writes it, and port."""
+        self.connects = [each for each in self.connects if not each.of(intent, host, port, protocol)]
+        self.asks = [each for each in self.asks if not each.of(intent, host, port, protocol)]
         self.listens = [each for each in self.listens if each.intent != intent or host]
         if self.whose.get("resolve") == intent and not host:
             self.resolves = ""
