@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker import app as apps
 from broker import catalog, history, journal, known, live, moving, overrides, record, removal, running, runs, views
 from intents import decide, diff, errors, kinds, model, paths, risk, rules
+from intents.kinds import network
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([mhd])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -150,24 +151,22 @@ def _given(outcome: live.Outcome, home: str) -> list[str]:
 def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, stop: bool = False) -> known.Report:
     """Deny intents, or all and everything that was ever allowed, for good; also without a manifest.
 
-    now: also in what runs; stop: end those instances in which something of it stays. Negative if, then, one has more
-    left than what it had opened. Raises DecisionError ``unknown-intent``, ``unknown-app``, ``not-stopped`` and, for
-    one that is named, ``locked-by-policy``.
+    ids: of intents, and servers that one of them names, which alone are denied then. now: also in what runs; stop: end
+    those instances in which something of it stays. Negative if, then, one has more left than what it had opened.
+    Raises DecisionError ``unknown-intent``, ``unknown-app``, ``not-stopped`` and, for one that is named,
+    ``locked-by-policy``.
     """
     with journal.Journal.open(at.places) as book:
         found = known.find(at, book, name, changing=True)
-    declared = diff.declared(found.app.manifest) if found.app else ()
-    given = [decision for decision in found.live if decision.granted is not None]
-    meant = _meant(found, ids, [*(intent.id for intent in declared), *(decision.intent_id for decision in given)])
-    scopes = [(intent.id, part) for intent in declared if intent.id in meant for part in intent.scope.parts()]
-    scopes += [(decision.intent_id, decision.asked) for decision in given if decision.intent_id in meant]
+    meant, servers, scopes = _denied(found, ids)
     life = model.Life(span=model.Lifespan.FOREVER)
     denials = [_denial(intent_id, scope, life, at.now) for intent_id, scope in dict.fromkeys(scopes)]
     record.commit(
         at.places, found.app_id, at.now, [history.decided(found.app_id, found.lineage, each) for each in denials]
     )
+    about = {*meant, *(name for name, _ in servers)}
     # What the user says is stored all the same: it counts once the rule is gone.
-    changes = [change for change in (found.delta.changes if found.delta else ()) if change.intent.id in meant]
+    changes = [change for change in (found.delta.changes if found.delta else ()) if change.intent.id in about]
     locks = [(change.intent.id, ruling) for change in changes for ruling in change.rulings if ruling.rule.locked]
     stays = {name: ruling.rule for name, ruling in locks if ruling.granted is not None}
     denied = [each for each in dict.fromkeys(decision.intent_id for decision in denials) if each not in stays]
@@ -176,7 +175,9 @@ def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, 
     if ended:
         runs.stop([outcome.instance for outcome in ended], kill=False)
     instances = _running(at, found.app_id)
-    lines = [f"{found.app_id}: denied always: {', '.join(denied) or 'nothing, it has no intents'}."]
+    words = [each for each in denied if each in meant]
+    words += [f"{part.targets[0].text} ({name})" for name, part in servers if name in denied]
+    lines = [f"{found.app_id}: denied always: {', '.join(words) or 'nothing, it has no intents'}."]
     lines += [f"{each} stays allowed, by {rule.place}: “{rule.reason}”" for each, rule in stays.items()]
     for outcome in outcomes:
         lines += running.lines(outcome, at.places.home, stopped=outcome in ended, offer=True)
@@ -185,12 +186,38 @@ def revoke(at: known.Here, name: str, ids: Sequence[str], *, now: bool = False, 
         "app": found.app_id,
         "lineage": found.lineage,
         "denied": denied,
+        "servers": [part.targets[0].text for _, part in servers],
         "locked": list(stays),
         "running": [instance.as_data() for instance in instances],
         "now": [running.as_data(outcome, stopped=outcome in ended) for outcome in outcomes] if now else None,
     }
     left = any(outcome.later for outcome in outcomes if outcome not in ended)
     return known.Report(data=data, lines=tuple(lines), negative=left)
+
+
+_Servers = list[tuple[str, network.Network]]  # of each intent, a part that names one server
+
+
+def _denied(found: known.Known, ids: Sequence[str]) -> tuple[set[str], _Servers, list[tuple[str, model.Scope]]]:
+    """What a revocation is about: whole intents, servers of others, and all scopes. Raises as ``_meant`` does."""
+    declared = diff.declared(found.app.manifest) if found.app else ()
+    given = [decision for decision in found.live if decision.granted is not None]
+    names = [*(intent.id for intent in declared), *(decision.intent_id for decision in given)]
+    parts = [(intent.id, part) for intent in declared for part in intent.scope.parts()]
+    servers = [
+        (name, part)
+        for name, part in parts
+        if isinstance(part, network.Network)
+        and any(word in (each.host, each.text) for each in part.targets for word in ids if word not in names)
+    ]
+    called = {word for _, part in servers for each in part.targets for word in (each.host, each.text)}
+    rest = [word for word in ids if word in names or word not in called]
+    meant = _meant(found, rest, names) if rest or not ids else set()
+    for name, _ in servers:
+        _meant(found, [name], names)
+    scopes: list[tuple[str, model.Scope]] = [(name, part) for name, part in parts if name in meant]
+    scopes += [(decision.intent_id, decision.asked) for decision in given if decision.intent_id in meant]
+    return meant, servers, [*scopes, *servers]
 
 
 def _meant(found: known.Known, ids: Sequence[str], names: Sequence[str]) -> set[str]:

@@ -93,10 +93,12 @@ def drift(instance: runs.Instance) -> tuple[Changed, ...] | None:
         Changed(intent=intent, place=dest, before=started.get((intent, dest)), after=sight.how(piece))
         for (intent, dest), piece in known.items()
     ]
-    for intent, server, granted in instance.servers:
-        before, after = (None, "server") if granted else ("server", None)
-        rows.append(Changed(intent=intent, place=server, before=before, after=after))
-    return tuple(row for row in rows if row.before != row.after)
+    ends = {True: (None, "server"), False: ("server", None)}
+    servers = [
+        Changed(intent=intent, place=server, before=ends[granted][0], after=ends[granted][1])
+        for intent, server, granted in instance.servers
+    ]
+    return (*servers, *(row for row in rows if row.before != row.after))
 
 
 def take(

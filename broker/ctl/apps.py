@@ -114,12 +114,12 @@ COMMANDS: tuple[table.Command, ...] = (
     (
         "revoke",
         "deny intents of an app, or all, for good",
-        f"{{app, lineage, denied, locked, running: {table.RUNNING}, now: {table.NOW}}}; now is null without --now; a"
-        " negative result says that later is not empty for an instance that still runs",
+        f"{{app, lineage, denied, servers, locked, running: {table.RUNNING}, now: {table.NOW}}}; now is null without"
+        " --now; a negative result says that later is not empty for an instance that still runs",
         lambda o: commands.revoke(table.here(), o.app, o.intents, now=o.now or o.stop, stop=o.stop),
         (
             table.APP,
-            ("intents", {"metavar": "INTENT", "nargs": "*", "help": "all unless named"}),
+            ("intents", {"metavar": "INTENT|SERVER", "nargs": "*", "help": "all unless named; or a server of one"}),
             table.flag("--now", "and take it from what runs; says what stays open"),
             table.flag("--stop", "and end what runs if something of it stays; includes --now"),
         ),
