@@ -139,10 +139,9 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     ),
     # In the fork of a companion, and only where there is a network.
     "broker.network": (
-        _NETWORK
-        | {"broker.network.namespace"}
-        | {f"broker.network.{name}" for name in ("control", "dialer", "loop", "relay", "rules", "wall")},
-        {"broker.network.inbound", "broker.network.uplink"},
+        _NETWORK | {"broker.network.rules"},
+        {f"broker.network.{name}" for name in ("control", "dialer", "inbound", "loop", "uplink")}
+        | {f"broker.network.{name}" for name in ("namespace", "relay", "wall")},
     ),
     **{
         f"broker.network.{name}": (_NETWORK, set())

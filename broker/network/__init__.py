@@ -6,20 +6,22 @@ Two processes. The *dialer* stays in the host's network and does what the rules 
 
 import _socket
 import os
+import select
 
-from broker.network import control, dialer, loop, namespace, relay, rules, wall
+from broker.network import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from broker.network import inbound
 LIMIT = 65536  # bytes of one message between the two
+_HERE = b"here"  # the first one: the dialer has what it needs
 
 
 def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     """Arguments: the descriptors of ``companions._open_door``, the relay's system call filter in hexadecimal, rules.
 
-    Ready as soon as the dialer has what it needs of the host. The app begins when the relay is done, and not at all
-    where it fails.
+    Ready at once, so that bubblewrap makes the sandbox while each of the two loads what it needs, which takes as long.
+    The app begins when both are done, and not at all where one fails.
     """
     info, begin, told, loud, *listening = (int(word) for word in arguments[0].split(b" "))
     found = rules.Rules(arguments[2:])
@@ -41,11 +43,19 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     for handle in (info, begin, told, loud):
         if handle >= 0:
             os.close(handle)
+    os.write(ready, b".")
+    return _dialer(ours, found, directory, ready, listening)
+
+
+def _dialer(ours: _socket.socket, found: rules.Rules, directory: bytes, ready: int, listening: "list[int]") -> int:
+    """Do for the relay what has to be done in the host's network."""
+    from broker.network import control, dialer, loop
+
     dialing = dialer.Dialer(ours, found, loop.Loop(), os.environb)
     desk = control.Desk(directory, found, dialing.send)
     reached = _reached(found, ours, listening)
     try:
-        os.write(ready, b".")
+        dialing.send(_HERE)
         return dialing.serve(ready, desk, reached)
     finally:
         desk.close()
@@ -80,6 +90,8 @@ def _relay(
     warden: "_socket.socket | None",
 ) -> int:
     """Enter the sandbox's network, make what listens there, give up the rest, let the app begin, and serve it."""
+    from broker.network import namespace, relay, wall
+
     info, begin, told, loud = handles
     pid = 0
     try:
@@ -94,6 +106,9 @@ def _relay(
             uplink.join(warden, pid, found.tools["nft"])
             found.connects = uplink.relayed(found)
         serving = relay.prepare(found, dialing, six)
+        select.select([dialing], [], [])
+        if dialing.recv(LIMIT) != _HERE:
+            raise OSError("its other half has ended")
         wall.close(directory, calls, [rule.inside for rule in found.listens])
     except Exception as error:  # whatever it is: an app without its relay is an app with less than was promised
         os.write(loud, f"intent-run: the app's network could not be made ready ({error})\n".encode())

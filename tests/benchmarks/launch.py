@@ -32,6 +32,7 @@ RATIOS = {
     "warm_terminal_vs_bwrap": ("warm_terminal", "bwrap_terminal"),
     "warm_dbus_vs_c_pair": ("warm_dbus", "c_pair"),
     "warm_network_vs_bwrap": ("warm_network", "bwrap_network"),
+    "warm_named_vs_warm": ("warm_named", "warm"),
     "warm_wayland_vs_warm": ("warm_wayland", "warm"),
     "warm_desktop_vs_warm": ("warm_desktop", "warm"),
     "warm_file_vs_warm": ("warm_file", "warm"),
@@ -69,18 +70,21 @@ DESKTOP: Intents = {
     "appearance": {"kind": "appearance"},
     "kept": {"kind": "persist", "names": [".desktop"]},
 }
-PLAIN, ON_BUS, ONLINE, ON_SCREEN, ON_FILE, ON_DESKTOP = (
-    f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Screen", "File", "Desktop")
+# Two servers by name, and so a network of its own.
+NAMED: Intents = {"net": {"kind": "network", "connect": ["www.example.org:443", "*.example.net:443"]}}
+PLAIN, ON_BUS, ONLINE, ON_NAMES, ON_SCREEN, ON_FILE, ON_DESKTOP = (
+    f"org.example.{name}" for name in ("Plain", "Bus", "Online", "Names", "Screen", "File", "Desktop")
 )
 APPS = {
     PLAIN: {**FILES, **NETWORK},
     ON_BUS: {**FILES, **NETWORK, **BUS},
     ONLINE: {**FILES, **NETWORK},
+    ON_NAMES: {**FILES, **NAMED},
     ON_SCREEN: {**FILES, **NETWORK, **WINDOW},
     ON_FILE: {**FILES, **NETWORK},
     ON_DESKTOP: {**FILES, **NETWORK, **DESKTOP},
 }
-DENIED = {ONLINE: ()} | dict.fromkeys((PLAIN, ON_BUS, ON_SCREEN, ON_FILE, ON_DESKTOP), tuple(NETWORK))
+DENIED = {ONLINE: (), ON_NAMES: ()} | dict.fromkeys((PLAIN, ON_BUS, ON_SCREEN, ON_FILE, ON_DESKTOP), tuple(NETWORK))
 KEYS: dict[str, dict[str, object]] = {ON_FILE: {"files": "read"}, ON_DESKTOP: {"interface": "window"}}
 
 
@@ -253,6 +257,7 @@ def cases(bench: Bench, flatpak: str) -> dict[str, Case]:
         "warm_terminal": bench.warm_start(PLAIN, terminal=True),
         "bwrap_network": bench.raw(ONLINE),
         "warm_network": bench.warm_start(ONLINE),
+        "warm_named": bench.warm_start(ON_NAMES),
         "c_pair": bench.raw(ON_BUS),
         "warm_dbus": bench.warm_start(ON_BUS),
         "warm_wayland": bench.warm_start(ON_SCREEN),
