@@ -18,6 +18,7 @@ ALWAYS = ("--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "
 # `--unshare-all` one by one, for those of which not all are new.
 _SINGLE = {"ipc": "--unshare-ipc", "processes": "--unshare-pid"}
 _OTHERS = ("--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
+NETWORK = "network"  # the program of the companion that all rules of the network share
 
 
 @dataclass(slots=True)
@@ -272,7 +273,8 @@ def _network(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Compa
     tools = ("pasta", "nft") if any(rule.verb == "internet" for rule in box.network) else ()
     words = [*(rule.words for rule in box.network), *(f"tool {name} {host.program(name)}" for name in tools)]
     arguments = ("r", *(f"={word}" for word in words))
-    return (sandbox.Companion(name="network", program="network", arguments=arguments, because=sandbox.BASE),)
+    whose = next((rule for rule in box.network if rule.verb == "internet"), box.network[0]).because
+    return (sandbox.Companion(name="network", program=NETWORK, arguments=arguments, because=whose),)
 
 
 def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[str, ...]:

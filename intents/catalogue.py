@@ -253,7 +253,7 @@ COMBINATIONS = {
     ),
     "abstract": Together(
         one="x11",
-        other="sends",
+        other="shares",
         says=text.template(
             "With the network as well, the real X11 display opens to it the abstract sockets of your other programs."
         ),
@@ -262,6 +262,54 @@ COMBINATIONS = {
         one="watches",
         other="sends",
         says=text.template("With the network as well, it can tell others which programs you run, and how."),
+    ),
+    "files-told": Together(
+        one="files",
+        other="tells",
+        says=text.template("It can send your files to the servers that it may contact: {one}."),
+        unless="sends",
+    ),
+    "keys-told": Together(
+        one="keys",
+        other="tells",
+        says=text.template("It can send keys and passwords to the servers that it may contact: {one}."),
+        unless="sends",
+    ),
+    "shown-told": Together(
+        one="shown",
+        other="tells",
+        says=text.template("It can send what you show it to the servers that it may contact: {one}."),
+        unless="sends",
+    ),
+    "passwords-told": Together(
+        one="passwords",
+        other="tells",
+        says=text.template("It can send your saved passwords to the servers that it may contact."),
+        unless="sends",
+    ),
+    "tokens-told": Together(
+        one="tokens",
+        other="tells",
+        says=text.template("It can send these secrets to the servers that it may contact: {one}."),
+        unless="sends",
+    ),
+    "login-told": Together(
+        one="logs-in",
+        other="tells",
+        says=text.template("It can log in as you to the servers that it may contact, if they are yours."),
+        unless="sends",
+    ),
+    "senses-told": Together(
+        one="senses",
+        other="tells",
+        says=text.template("It can send what it hears or sees to the servers that it may contact: {one}."),
+        unless="sends",
+    ),
+    "screen-told": Together(
+        one="screen",
+        other="tells",
+        says=text.template("It can send your screen and what you type to the servers that it may contact."),
+        unless="sends",
     ),
     "kernel": Together(
         one="nests",

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from intents import catalogue, model, paths, text, usual
-from intents.kinds import dbus, display, dns, network, path
+from intents.kinds import dbus, display, dns, listen, network, path
 
 # code -> (why it matters, what to write instead)
 RULES = {
     "alias-of-a-program": (
         "Whoever types the alias means the program that is known by that name.",
         "Use an alias that is the app's own name.",
+    ),
+    "dns-of-its-servers": (
+        "The names of the servers that an app may contact come with them.",
+        "Remove the intent.",
     ),
     "dns-without-network": (
         "Server names are of no use without a network: nothing is given for this intent.",
@@ -63,6 +67,14 @@ RULES = {
         "It holds keys, passwords, history or files that other programs run; such a grant is critical.",
         "Ask for the one file the app needs, or keep the app's own data in its own directories.",
     ),
+    "same-port": (
+        "An app that connects out to the port on which it listens is usually meant to do one of the two.",
+        "Ask for one of them, or tell in the reasons what each is for.",
+    ),
+    "shared-domain": (
+        "Below this name everybody can have a server, and so can whoever wants the app's data.",
+        "Name the servers.",
+    ),
     "talk-not-call": (
         "All that the program behind the name offers is given, on all its names.",
         "List the methods: `call = [\"NAME=INTERFACE.METHOD@/PATH\"]`.",
@@ -78,6 +90,10 @@ RULES = {
     "wide-place": (
         "It holds far more than one app's files.",
         "Ask for one directory below it, such as `xdg-documents/Sheets`.",
+    ),
+    "whole-network": (
+        "It includes this machine's own services and everything at home; users are told so, and many refuse.",
+        "Name the servers with `connect`, or ask for `scope = \"internet\"`.",
     ),
     "window-without-display": (
         "The app says that it shows windows, and asks for no display to show them on.",
@@ -99,6 +115,14 @@ COMMON_PROGRAMS = {
     "xdg-open", "zsh",
 }  # fmt: skip
 
+# Domains below which whoever pays, or asks, gets a name: a small part of publicsuffix.org, for advice alone.
+_SHARED = {
+    "amazonaws.com", "appspot.com", "azureedge.net", "azurewebsites.net", "blogspot.com", "cloudfront.net",
+    "cloudapp.net", "co.jp", "co.kr", "co.nz", "co.uk", "co.za", "com.au", "com.br", "com.cn", "com.mx", "com.tr",
+    "dyndns.org", "duckdns.org", "fastly.net", "firebaseapp.com", "github.io", "gitlab.io", "googleapis.com",
+    "herokuapp.com", "netlify.app", "ngrok.io", "onrender.com", "org.uk", "pages.dev", "vercel.app", "web.app",
+    "windows.net", "workers.dev",
+}  # fmt: skip
 _WIDE_BELOW_HOME = ("", ".config", ".local", ".local/share", ".local/state", ".cache", ".var")
 _WIDE_ABSOLUTE = ("/boot", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/var", "/var/lib", "/var/log")
 _BASE = {"xdg-config": ".config", "xdg-data": ".local/share", "xdg-state": ".local/state", "xdg-cache": ".cache"}
@@ -112,6 +136,7 @@ _FILLER = {
 }  # fmt: skip
 _KIND_WORDS = {
     "network": {"online", "servers", "web"},
+    "listen": {"listen", "port", "server", "incoming", "connections"},
     "dns": {"dns", "names", "name", "server", "resolve", "resolver"},
     "path": {"read", "write", "file", "files", "folder", "folders", "directory", "directories", "home", "documents"},
     "display": {"display", "wayland", "x11", "screen", "x"},
@@ -179,16 +204,21 @@ def _scope(intent: model.Intent, manifest: model.Manifest) -> Iterator[tuple[str
     others = [type(other.scope) for other in manifest.intents]
     if usual.remark(manifest.app.category, scope):
         yield "unusual-for-category", f"`{intent.id}` is unusual for category `{manifest.app.category}`"
-    risky = isinstance(scope, network.Network)
-    if isinstance(scope, network.Network) and dns.Dns not in others:
-        yield "network-without-dns", f"`{intent.id}` asks for the network, and no intent for server names"
-    if isinstance(scope, dns.Dns) and network.Network not in others:
-        yield "dns-without-network", f"`{intent.id}` asks for server names, and no intent for a network"
+    risky = False
+    wide = any(isinstance(it.scope, network.Network) and it.scope.scope in network.WIDE for it in manifest.intents)
+    if isinstance(scope, network.Network):
+        risky = scope.scope in network.WIDE
+        yield from _network(intent.id, scope, manifest)
+    if isinstance(scope, dns.Dns):
+        if network.Network not in others:
+            yield "dns-without-network", f"`{intent.id}` asks for server names, and no intent for a network"
+        elif scope.scope == dns.GRANTED:
+            yield "dns-of-its-servers", f"`{intent.id}` asks for names that come with the servers"
     if isinstance(scope, display.Display) and scope.protocol == display.X11_HOST:
         risky = True
         yield "x11-host", f"`{intent.id}` asks for the real X11 display"
     if isinstance(scope, path.Path):
-        findings = list(_place(intent.id, scope, network.Network in others))
+        findings = list(_place(intent.id, scope, wide))
         risky = bool(findings) or scope.access != "read"
         yield from findings
     if isinstance(scope, dbus.Dbus):
@@ -196,6 +226,20 @@ def _scope(intent: model.Intent, manifest: model.Manifest) -> Iterator[tuple[str
         yield from _rules(intent.id, scope)
     if risky and not intent.optional:
         yield "required-risk", f"`{intent.id}` asks for much, and the app does not start without it"
+
+
+def _network(intent: str, scope: network.Network, manifest: model.Manifest) -> Iterator[tuple[str, str]]:
+    scopes = [other.scope for other in manifest.intents]
+    if scope.scope in network.WIDE and not any(isinstance(other, dns.Dns) for other in scopes):
+        yield "network-without-dns", f"`{intent}` asks for the network, and no intent for server names"
+    if scope.scope == network.HOST:
+        yield "whole-network", f"`{intent}` asks for the host's own network"
+    ports = {other.port for other in scopes if isinstance(other, listen.Listen)}
+    for target in scope.targets:
+        if target.host.removeprefix("*.") in _SHARED:
+            yield "shared-domain", f"`{intent}` asks for `{target.text}`"
+        if target.port in ports:
+            yield "same-port", f"`{intent}` connects to port {target.port}, on which the app listens"
 
 
 def _place(intent: str, scope: path.Path, connected: bool) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from intents import catalogue, facts, model, scopes, text
-from intents.kinds import audio, display, env, path, settings
+from intents.kinds import audio, display, env, network, path, settings
 
 _RAISED = (model.Trust.FIRST_USE, model.Trust.UNSIGNED)
 
@@ -24,6 +24,10 @@ def traits(scope: model.Scope, host: facts.HostFacts) -> tuple[str, ...]:
     match scope:
         case path.Path():
             return ("keys",) if scope.holds(host) else ("files",)
+        case network.Network():
+            if scope.scope == network.CONNECT:
+                return ("tells",)
+            return ("sends", "shares") if scope.scope == network.HOST else ("sends",)
         case settings.Settings():
             return ("keys",) if scope.holds(host) else ()
         case audio.Audio():

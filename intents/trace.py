@@ -57,7 +57,7 @@ def _companions(box: sandbox.Sandbox, host: facts.HostFacts) -> list[Option]:
     addresses = {bus.address: bus.name for bus in host.buses}
     found, bus = [], ""
     for because, words in bwrap.companion_arguments(box, host):
-        if because != sandbox.BASE:
+        if because != sandbox.BASE and words[0] != bwrap.NETWORK:
             found.append(Option(part=COMPANION, words=words, because=because))
             continue
         for word in words:

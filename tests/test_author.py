@@ -192,9 +192,9 @@ def test_two_readings_are_a_finding(
 # What there is to say about each shipped manifest, on purpose: X11 is X11, and a terminal may be given a whole home.
 SHIPPED = {
     "io.github.Qalculate.qalc": ["unusual-for-category"],
-    "io.mpv.mpv": [],
+    "io.mpv.mpv": ["whole-network"],
     "net.sourceforge.galculator": [],
-    "org.codeberg.dnkl.foot": ["wide-place", "network-beside-files"],
+    "org.codeberg.dnkl.foot": ["wide-place", "network-beside-files", "whole-network"],
     "org.gnome.Calculator": ["unusual-for-category"],
     "org.gnome.Evince": [],
 }

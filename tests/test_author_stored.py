@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker import history, journal, state
-from intents import kinds, model, parse, sign
+from intents import model, parse, sign
 from tests.conftest import must_work
 
 REPOSITORY = Path(__file__).parent.parent
@@ -60,29 +60,36 @@ def decide(environ: dict[str, str], name: str, granted: bool) -> None:
 
 def test_stored_decisions_are_explained(tmp_path: Path, environ: dict[str, str]) -> None:
     must_work(os.path.exists("/usr/bin/qalc"), "qalc")
-    decide(environ, "names", granted=False)
+    decide(environ, "rates", granted=False)
     decide(environ, "rates", granted=True)
     done = author(tmp_path, environ, "explain", "io.github.Qalculate.qalc", "--json")
     assert done.returncode == 0, done
     told = json.loads(done.stdout)
-    scope = kinds.to_data(kinds.read("network", {"scope": "host"}))
     groups = {group["group"]: group for group in told["groups"]}
-    assert list(groups) == ["base", "rates", "names", "settings"]
-    assert groups["rates"]["granted"] == [scope] and groups["rates"]["because"] == "you allowed it always"
+    assert list(groups) == ["base", "rates", "settings"]
+    servers = [scope["connect"] for scope in groups["rates"]["granted"]]
+    assert ["www.ecb.europa.eu:443"] in servers and all(len(server) == 1 for server in servers)
+    assert groups["rates"]["because"] == "you allowed it always"
     assert [(row["seq"], row["at"], row["span"]) for row in groups["rates"]["decisions"]] == [(2, NOW.wall, "forever")]
-    assert {"part": "bubblewrap", "words": ["--share-net"]} in groups["rates"]["options"]
-    assert groups["names"]["granted"] == [] and groups["names"]["because"] == "you refused it always"
-    assert [row["effect"] for row in groups["names"]["decisions"]] == ["deny"] and not groups["names"]["options"]
+    rule = {"part": "companion", "words": ["connect rates tcp www.ecb.europa.eu 443 -"]}
+    assert rule in groups["rates"]["options"]
+    assert groups["settings"]["granted"] == [] and not groups["settings"]["options"]
     text = author(tmp_path, environ, "explain", "qalc").stdout
     assert "rates: you allowed it always\n  decision 2: allowed always, by command on 2027-01-" in text
+    decide(environ, "rates", granted=False)
+    told = json.loads(author(tmp_path, environ, "explain", "qalc", "--json").stdout)
+    rates = next(group for group in told["groups"] if group["group"] == "rates")
+    assert rates["granted"] == [] and rates["because"] == "you refused it always"
+    assert [row["effect"] for row in rates["decisions"]] == ["deny"] and not rates["options"]
 
 
 def test_compile_grants_nothing_unless_said(tmp_path: Path, environ: dict[str, str]) -> None:
     must_work(os.path.exists("/usr/bin/qalc"), "qalc")
     decide(environ, "rates", granted=True)
-    assert "--share-net" not in author(tmp_path, environ, "compile", "qalc").stdout.split("\n")
-    assert "--share-net" in author(tmp_path, environ, "compile", "qalc", "--stored").stdout.split("\n")
-    assert "--share-net" in author(tmp_path, environ, "compile", str(MANIFEST), "--grant", "rates").stdout.split("\n")
+    rule = "connect rates tcp www.ecb.europa.eu 443 -"
+    assert rule not in author(tmp_path, environ, "compile", "qalc").stdout.split("\n")
+    assert rule in author(tmp_path, environ, "compile", "qalc", "--stored").stdout.split("\n")
+    assert rule in author(tmp_path, environ, "compile", str(MANIFEST), "--grant", "rates").stdout.split("\n")
 
 
 def test_what_intent_run_says_is_passed_on(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -112,7 +112,11 @@ WITH: dict[str, Mapping[str, object]] = {
 }
 
 
+CONNECT = {"kind": "network", "connect": ["www.example.org:443"]}
+TOLD = [row for row in catalogue.COMBINATIONS if row.endswith("-told")]
+WITH |= {row: WITH[row.removesuffix("-told")] for row in TOLD}
 OTHER: dict[str, Mapping[str, object]] = {
+    **dict.fromkeys(TOLD, CONNECT),
     "kernel": {"kind": "nested-sandbox"},
     "files-by-link": {"kind": "open-uri"},
     "keys-by-link": {"kind": "open-uri"},
@@ -125,7 +129,7 @@ def test_two_grants_that_are_more_than_their_sum_are_said_together(row: str) -> 
     other = kinds.from_data(OTHER.get(row, NETWORK))
     for given, held in (([one, other], []), ([one], [other]), ([other], [one])):
         said = dict(risk.together(given, held, OPEN))
-        assert set(said) == ({"screen", "abstract"} if WITH[row]["kind"] == "display" else {row})
+        assert set(said) == ({"screen", "abstract"} if WITH[row]["kind"] == "display" and row not in TOLD else {row})
         sentence = said[row]
         assert "{" not in catalogue.COMBINATIONS[row].says or one.phrase(OPEN).title in sentence
     assert not risk.together([one], [], OPEN)
@@ -136,6 +140,14 @@ def test_two_grants_that_are_more_than_their_sum_are_said_together(row: str) -> 
 def test_beside_the_network_links_are_no_news() -> None:
     asked = [place("Documents", "read"), kinds.from_data({"kind": "open-uri"}), kinds.from_data(NETWORK)]
     assert [name for name, _ in risk.together(asked, [], OPEN)] == ["files"]
+
+
+def test_beside_the_whole_network_named_servers_are_no_news() -> None:
+    files, named = place("Documents", "read"), kinds.from_data(CONNECT)
+    assert [name for name, _ in risk.together([files, named], [], OPEN)] == ["files-told"]
+    for scope in ("internet", "lan", "host"):
+        wide = kinds.from_data({"kind": "network", "scope": scope})
+        assert [name for name, _ in risk.together([files, named, wide], [], OPEN)] == ["files"]
 
 
 def test_one_sentence_names_all_that_it_is_about() -> None:
@@ -166,5 +178,6 @@ def test_a_microphone_tells_what_it_hears() -> None:
 
 def test_the_catalogue_names_kinds_that_exist() -> None:
     assert {*catalogue.TRAITS, *catalogue.MEANT.values()} <= set(kinds.KINDS)
-    traits = {*catalogue.TRAITS.values(), "files", "keys", "tokens", "screen", "x11"}
+    of_scopes = {"files", "keys", "tokens", "screen", "x11", "sends", "shares", "tells"}
+    traits = {*catalogue.TRAITS.values(), *of_scopes}
     assert {trait for row in catalogue.COMBINATIONS.values() for trait in (row.one, row.other)} == traits

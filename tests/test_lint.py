@@ -13,7 +13,8 @@ serial = 1
 command = ["/usr/bin/sheet"]
 interface = "terminal"
 """
-NETWORK = 'kind = "network"\nscope = "host"\n'
+NETWORK = 'kind = "network"\nscope = "internet"\n'
+SERVER = 'kind = "network"\nconnect = ["www.example.org:443"]\n'
 DNS = 'kind = "dns"\nscope = "any"\n'
 
 
@@ -35,6 +36,7 @@ def codes(body: str) -> set[str]:
 
 
 NET = intent("net", NETWORK) + intent("names", DNS)
+BELOW = 'kind = "network"\nconnect = ["*.{}:443"]\n'
 CASES = [
     ("alias-of-a-program", APP + 'aliases = ["sudo"]\n', APP + 'aliases = ["sheet"]\n'),
     ("mixed-scripts", APP.replace('"Sheet"', '"Shееt"'), APP),
@@ -47,11 +49,25 @@ CASES = [
     ),
     ("dns-without-network", APP + intent("names", DNS), APP + NET),
     ("network-without-dns", APP + intent("net", NETWORK), APP + NET),
+    ("network-without-dns", APP + intent("net", NETWORK), APP + intent("net", SERVER)),
+    (
+        "dns-of-its-servers",
+        APP + intent("net", SERVER) + intent("names", DNS.replace("any", "granted")),
+        APP + intent("net", SERVER) + intent("names", DNS),
+    ),
+    ("whole-network", APP + intent("net", NETWORK.replace("internet", "host")), APP + NET),
+    ("shared-domain", APP + intent("net", BELOW.format("co.uk")), APP + intent("net", BELOW.format("example.co.uk"))),
+    (
+        "same-port",
+        APP + intent("net", SERVER) + intent("in", 'kind = "listen"\nport = 443\n'),
+        APP + intent("net", SERVER) + intent("in", 'kind = "listen"\nport = 8443\n'),
+    ),
     ("reason-says-nothing", APP + NET.replace("Download rates.", "Needs access to the Internet!"), APP + NET),
     ("not-filled-in", APP + NET.replace("Download rates.", "To be written: what the user gets from this."), APP + NET),
     ("not-filled-in", APP + NET.replace("Rates stay.", "To be written: what does not work without it."), APP + NET),
     ("no-consequence", APP + NET.replace('if_denied = "Rates stay."\n', ""), APP + NET),
     ("required-risk", APP + intent("net", NETWORK, optional=False) + intent("names", DNS), APP + NET),
+    ("required-risk", APP + intent("net", NETWORK, optional=False), APP + intent("net", SERVER, optional=False)),
     ("required-risk", APP + place("home/a", "write", False), APP + place("home/a", "read", False)),
     ("required-risk", APP + place("xdg-documents", "read", False), APP + place("xdg-documents", "read")),
     ("required-risk", APP + bus('talk = ["org.example.B"]', False), APP + bus('talk = ["org.example.B"]')),
@@ -65,6 +81,11 @@ CASES = [
     ("wide-place", APP + place("home/.local/share"), APP + place("home/.local/share/a")),
     ("wide-place", APP + place("/var/lib"), APP + place("/var/lib/a")),
     ("network-beside-files", APP + NET + place("xdg-documents"), APP + NET + place("xdg-documents/a")),
+    (
+        "network-beside-files",
+        APP + NET + place("xdg-documents"),
+        APP + intent("net", SERVER) + place("xdg-documents"),
+    ),
     ("sensitive-place", APP + place("home/.ssh/config"), APP + place("home/.sshx")),
     ("sensitive-place", APP + place("xdg-config/autostart/a", "write"), APP + place("xdg-config/autostart/a")),
     ("sensitive-place", APP + place("xdg-data/keyrings"), APP + place("xdg-data/keys")),

@@ -186,12 +186,12 @@ class World:
 
 
 @contextmanager
-def world(above: str | None = None, make: Callable[[pathlib.Path], World] = World) -> Iterator[World]:
+def world(above: str | None = None, make: Callable[[pathlib.Path], World] | None = None) -> Iterator[World]:
     """A world below the real home (nothing below /tmp can be granted) or ``above``; it is removed afterwards."""
     must_work(shutil.which("bwrap"), "bubblewrap")
     above = above or pwd.getpwuid(os.geteuid()).pw_dir
     base = pathlib.Path(os.path.realpath(tempfile.mkdtemp(prefix=".intents-test-", dir=above)))
     try:
-        yield make(base)
+        yield (make or World)(base)
     finally:
         shutil.rmtree(base, ignore_errors=True)
