@@ -90,8 +90,8 @@ class Relay:
 
     def _drop(self, words: bytes, _handles: "list[int]") -> None:
         """What an intent gave, or what it gave for one host, is no more."""
-        intent, _, host = words.decode("ascii").partition(" ")
-        self._rules.drop(intent, host)
+        intent, *about = words.decode("ascii").split(" ")
+        self._rules.drop(intent, *about)
         gone = self.connections.drop(self._unruled) + self.datagrams.drop(self._unruled)
         gone += self._inward.drop(intent) if self._inward else 0
         for protocol, where in (("tcp", self.listeners), ("udp", self.datagrams)):
