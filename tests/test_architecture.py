@@ -186,7 +186,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         _NETWORK | {f"broker.network.{name}" for name in ("rules", "turns", "flows", "dialing")},
         set(),
     ),
-    "broker.network.listening": (_NETWORK | {"broker.network.turns"}, set()),
+    "broker.network.listening": (_NETWORK | {"broker.network.flows", "broker.network.turns"}, set()),
     "broker.network.resolver": (_NETWORK | {"broker.network.turns", "broker.network.stub"}, set()),
     "broker.network.rules": (_NETWORK, set()),
     "broker.network.stub": (_NETWORK | {"broker.network.message", "broker.network.rules"}, set()),

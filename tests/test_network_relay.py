@@ -204,7 +204,7 @@ def test_nobody_waits_for_ever(scene: relaying.Scene, port: int) -> None:
     app = scene.app(port)
     scene.said()
     scene.relay.loop.now += dialing.SECONDS + 1
-    for patience in scene.relay.loop.patience:
+    for patience in list(scene.relay.loop.patience):
         patience.next()
     assert scene.is_reset(app)
 

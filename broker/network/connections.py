@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 INWARD = "in"  # the protocol of those that come from outside
 HELLO_SECONDS = 15.0  # in which a client says whom it wants
+SLOW = 0.1  # seconds from which on it is noticed that the app gives up on a dial: most do not last as long
 _PEEK = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
@@ -35,6 +36,7 @@ class Arrival:
             return
         self._all.hellos.stop(self)
         if isinstance(name, bytes) and name == self.rights.host.encode("ascii"):
+            self.mind()
             self.dial()
         else:
             self.refuse()
@@ -46,9 +48,13 @@ class Arrival:
 
     def dial(self) -> None:
         """Ask for the other side, unless the app gives up first."""
-        self._all.loop.watch(self.app, 0, self._broken, self.fail)
+        self._all.slow.start(self)
         number = self._all.dialing.ask(b"dial", self.rights.words(), self._answered)
         self._number = number if self in self._all.arrivals else 0
+
+    def mind(self) -> None:
+        """Take notice when the app gives up."""
+        self._all.loop.watch(self.app, 0, self._broken, self.fail)
 
     def _broken(self, _events: int) -> None:
         self.fail()
@@ -58,7 +64,7 @@ class Arrival:
             self.fail()
             return
         try:
-            outside = _socket.socket(fileno=handles[0])
+            outside = _socket.socket(-1, _socket.SOCK_STREAM, 0, handles[0])
         except OSError:  # no socket
             self.fail()
             return
@@ -78,13 +84,14 @@ class Arrival:
 class Connections:
     """All of them. changed: called when there are fewer."""
 
-    __slots__ = ("_changed", "_pipes", "arrivals", "dialing", "hellos", "loop", "pairs")
+    __slots__ = ("_changed", "_pipes", "arrivals", "dialing", "hellos", "loop", "pairs", "slow")
 
     def __init__(self, loop: turns.Loop, dialing: dialings.Dialing, changed: "Callable[[], object]") -> None:
         self.loop, self.dialing, self._changed = loop, dialing, changed
         self._pipes = flows.Pipes()
         self.arrivals: dict[Arrival, None] = {}
         self.pairs: dict[flows.Pair, None] = {}
+        self.slow = turns.Patience(loop, SLOW, Arrival.mind)
         self.hellos = turns.Patience(loop, HELLO_SECONDS, Arrival.refuse)
 
     def __len__(self) -> int:
@@ -107,6 +114,7 @@ class Connections:
 
     def become(self, arrival: Arrival, outside: _socket.socket) -> None:
         """The other side of an arrival is there."""
+        self.slow.stop(arrival)
         self.arrivals.pop(arrival, None)
         self.join(arrival.app, outside, arrival.rights)
 
@@ -122,11 +130,16 @@ class Connections:
             self._changed()
             return
         self.pairs[pair] = None
+        try:
+            pair.begin()
+        except OSError:
+            pair.reset()
 
     def gone(self, what: "Arrival | flows.Pair") -> None:
         """One is no more."""
         if isinstance(what, Arrival):
             self.hellos.stop(what)
+            self.slow.stop(what)
             self.arrivals.pop(what, None)
         else:
             self.pairs.pop(what, None)

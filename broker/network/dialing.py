@@ -117,6 +117,8 @@ class Dialing:
             finally:
                 for handle in handles:
                     _socket.close(handle)
+            if not self._waiting:
+                return  # there is hardly more
 
     def _heard(self, data: bytes, handles: "list[int]") -> None:
         verb, _, rest = data.partition(b" ")
@@ -125,6 +127,7 @@ class Dialing:
         elif verb in (b"ok", b"no", b"answer"):
             number, _, rest = rest.partition(b" ")
             if number[:1] == b"s":
+                self._loop.stirred = True
                 self.others(data)
             elif reply := self._waiting.pop(int(number), None):
                 self._late.stop(int(number))

@@ -84,12 +84,25 @@ class Pipes:
 class Flow:
     """One direction of a connection. ended: the source has said its last, and the target was told."""
 
-    __slots__ = ("_bulk", "_held", "_pipe", "_pipes", "_waiting", "ended", "readable", "source", "target", "to_the_end")
+    __slots__ = (
+        "_bulk",
+        "_held",
+        "_pipe",
+        "_pipes",
+        "_waiting",
+        "ended",
+        "last",
+        "readable",
+        "source",
+        "target",
+        "to_the_end",
+    )
 
     def __init__(self, source: _socket.socket, target: _socket.socket, pipes: Pipes) -> None:
         self.source, self.target, self._pipes = source, target, pipes
         self.readable = True
         self.to_the_end = self.ended = False
+        self.last = False  # the other direction has ended: both sides are closed next
         self._bulk = False
         self._pipe: tuple[int, int] | None = None
         self._waiting = 0  # bytes in the pipe
@@ -112,7 +125,7 @@ class Flow:
                 break
             if not count:
                 self.ended = True
-                if telling:
+                if telling and not self.last:
                     self.target.shutdown(_socket.SHUT_WR)
                 break
             moved += count
@@ -188,7 +201,10 @@ class Rights:
 
 
 class Pair:
-    """A connection inside the sandbox and the one that stands for it outside. rights: whose they are."""
+    """A connection inside the sandbox and the one that stands for it outside. rights: whose they are.
+
+    The side inside was made plain already: what listens hands that on.
+    """
 
     __slots__ = ("_flows", "_loop", "_over", "inside", "outside", "rights")
 
@@ -205,12 +221,14 @@ class Pair:
         self._loop, self._over = loop, over
         self.inside, self.outside, self.rights = inside, outside, rights
         self._flows: tuple[Flow, ...] = (Flow(inside, outside, pipes), Flow(outside, inside, pipes))
-        for made in (inside, outside):
-            made.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
-            if made.family != _socket.AF_UNIX:
-                made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)  # the sender decides what waits for more
         loop.watch(inside, _ALL, self._from_inside, self.reset)
         loop.watch(outside, _ALL, self._from_outside, self.reset)
+
+    def begin(self) -> None:
+        """Pass on what the app has sent already. Raises OSError."""
+        self._ready(select.EPOLLIN, 0)
+        if self._flows:
+            plain(self.outside)
 
     def _from_inside(self, events: int) -> None:
         self._ready(events, 0)
@@ -251,7 +269,10 @@ class Pair:
             self._settle(any(more))
 
     def _settle(self, more: bool) -> None:
-        if all(flow.ended for flow in self._flows):
+        one, two = self._flows
+        if one.ended or two.ended:
+            one.last = two.last = True
+        if one.ended and two.ended:
             self.close()
         elif more:
             self._loop.again(self)
@@ -282,9 +303,16 @@ class Pair:
         for flow in self._flows:
             flow.close()
         self._flows = ()
-        self._loop.forget(self.inside)
-        self._loop.forget(self.outside)
+        self._loop.forget(self.inside, ours=True)
+        self._loop.forget(self.outside, ours=True)
         self._over(self)
+
+
+def plain(made: _socket.socket) -> None:
+    """Have bytes go out as they come: the sender decides what waits for more, and nothing is out of band."""
+    made.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
+    if made.family != _socket.AF_UNIX:
+        made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
 
 
 def abort(loop: "turns.Loop", made: _socket.socket) -> None:

@@ -3,7 +3,7 @@
 import _socket
 import errno
 
-from broker.network import turns
+from broker.network import flows, turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Key = tuple[int, str, int]  # family, address, port
 class Listeners:
     """Sockets by what they listen on. While there is no room, what arrives waits in the kernel's queues."""
 
-    __slots__ = ("_arrived", "_found", "_loop", "_paused", "_rest", "_room")
+    __slots__ = ("_arrived", "_found", "_last", "_loop", "_paused", "_rest", "_room")
 
     def __init__(
         self, loop: turns.Loop, arrived: "Callable[[_socket.socket], object]", room: "Callable[[], int]"
@@ -29,6 +29,7 @@ class Listeners:
         """arrived: gets each connection, to close; room: how many there may be besides those that are."""
         self._loop, self._arrived, self._room = loop, arrived, room
         self._found: dict[Key, _socket.socket] = {}
+        self._last: dict[_socket.socket, int] = {}  # the turn in which a connection came
         self._paused = False
         self._rest = turns.Patience(loop, PAUSE, Listeners._resume)
 
@@ -50,7 +51,7 @@ class Listeners:
         made = _socket.socket(family, _STREAM)
         try:
             made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-            made.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)  # what is looked at is what is passed on
+            flows.plain(made)
             if family == _socket.AF_INET6:
                 made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
                 made.setsockopt(_socket.IPPROTO_IPV6, _FREEBIND_6, 1)  # a local route is no address to it
@@ -65,10 +66,14 @@ class Listeners:
     def stop(self, key: Key) -> None:
         """Listen there no more; what is in its queue is reset."""
         if made := self._found.pop(key, None):
+            self._last.pop(made, None)
             self._loop.forget(made)
 
     def _accept(self, listener: _socket.socket) -> None:
-        for _ in range(BATCH):
+        number = self._loop.turns
+        often = number - self._last.get(listener, -2) <= 1
+        self._last[listener] = number
+        for _ in range(BATCH if often else 1):
             if self._room() <= 0:
                 self._pause()
                 return

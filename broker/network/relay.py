@@ -128,11 +128,13 @@ class Relay:
     def _in(self, words: bytes, handles: "list[int]") -> None:
         """Somebody outside connected to what the app may be reached by."""
         if handles and self._inward:
+            self.loop.stirred = True
             outside = _socket.socket(fileno=handles[0])
             del handles[0]
             self._inward.take(words.split(b" "), outside)
 
     def _join(self, inside: _socket.socket, outside: _socket.socket, intent: str) -> None:
+        flows.plain(inside)
         self.connections.join(inside, outside, flows.Rights(intent, INWARD, "", 0))
 
     def _over(self) -> None:
@@ -151,7 +153,11 @@ class Relay:
             due, wait = self.stub.tick(now), made.patience()
             return due if wait < 0 else min(now + wait, due or now + wait)
 
-        self.loop.watch(made, turns.READ, lambda _events: made.turn(), self._nothing)
+        def turn(_events: int) -> None:
+            made.turn()
+            self.loop.stirred = True
+
+        self.loop.watch(made, turns.READ, turn, self._nothing)
         self.loop.tick = tick
         return made
 

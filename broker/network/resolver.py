@@ -20,11 +20,12 @@ _STREAM = _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
 class Resolver:
     """Both ways to ask the stub."""
 
-    __slots__ = ("_clients", "_listener", "_made", "idle", "loop", "stub")
+    __slots__ = ("_clients", "_last", "_listener", "_made", "idle", "loop", "stub")
 
     def __init__(self, loop: turns.Loop, stub: stubs.Stub, address: str, port: int) -> None:
         """Raises OSError."""
         self.loop, self.stub = loop, stub
+        self._last = -2  # the turn in which a datagram came
         self._clients: dict[Client, None] = {}
         self.idle = turns.Patience(loop, IDLE, Client.close)
         self._made = _socket.socket(_socket.AF_INET, _DATAGRAM)
@@ -42,7 +43,10 @@ class Resolver:
         return host, port
 
     def _asked(self, _events: int) -> None:
-        for _ in range(BATCH):
+        self.loop.stirred = True
+        often = self.loop.turns - self._last <= 1
+        self._last = self.loop.turns
+        for _ in range(BATCH if often else 2):  # programs ask for both kinds of addresses at once
             try:
                 data, sender = self._made.recvfrom(_SIZE)
             except BlockingIOError:
@@ -109,6 +113,7 @@ class Client:
         if events & (select.EPOLLERR | select.EPOLLHUP):
             self.close()
             return
+        self._all.loop.stirred = True
         self._ask()
         self._flush()
 

@@ -38,7 +38,6 @@ class Patience:
         """late: called with each thing whose time is over, which is then forgotten here."""
         self._loop, self._seconds, self._late = loop, seconds, late
         self._deadlines: dict[object, float] = {}
-        loop.patience.append(self)
 
     def __len__(self) -> int:
         return len(self._deadlines)
@@ -47,6 +46,7 @@ class Patience:
         """Give it all of its time, from now on."""
         self._deadlines.pop(what, None)
         self._deadlines[what] = self._loop.now + self._seconds
+        self._loop.patience[self] = None
 
     def stop(self, what: object) -> None:
         """It has as long as it takes."""
@@ -64,25 +64,42 @@ class Patience:
                 return deadline - self._loop.now + _TICK
             del self._deadlines[what]
             self._late(what)
+        self._loop.patience.pop(self, None)
         return -1
 
 
 class Loop:
     """Sockets with what to do when they are ready. ``now``: the time at which this turn began, as time.monotonic.
 
-    tick: called in each turn with the time; when it has to be again, if nothing happens before, or None.
+    tick: called with the time, when ``stirred`` was set and when it is due; returns when that is, or None.
+    patience: those that somebody has to be late for.
     """
 
-    __slots__ = ("_busy", "_closing", "_handlers", "_poll", "ended", "now", "patience", "tick")
+    __slots__ = (
+        "_busy",
+        "_closing",
+        "_due",
+        "_handlers",
+        "_poll",
+        "ended",
+        "now",
+        "patience",
+        "stirred",
+        "tick",
+        "turns",
+    )
 
     def __init__(self) -> None:
         self._poll = select.epoll()
         self._handlers: dict[int, tuple[Callable[[int], object], Callable[[], object]]] = {}
         self._busy: dict[Part, None] = {}
         self._closing: list[_socket.socket] = []
-        self.patience: list[Patience] = []
+        self.patience: dict[Patience, None] = {}
         self.now = time.monotonic()
         self.tick: Callable[[float], float | None] | None = None
+        self._due: float | None = None
+        self.stirred = True
+        self.turns = 0
         self.ended = False
 
     def watch(
@@ -104,9 +121,12 @@ class Loop:
         """Wait for other events of a socket that is watched. Raises OSError."""
         self._poll.modify(made.fileno(), events)
 
-    def forget(self, made: "_socket.socket") -> None:
-        """Close a socket, at the end of the turn: until then nothing else has its number."""
-        if self._handlers.pop(made.fileno(), None):
+    def forget(self, made: "_socket.socket", *, ours: bool = False) -> None:
+        """Close a socket, at the end of the turn: until then nothing else has its number.
+
+        ours: nobody else has it open, so that closing is enough to have it watched no more (epoll(7), question 6).
+        """
+        if self._handlers.pop(made.fileno(), None) and not ours:
             self._poll.unregister(made.fileno())
         self._closing.append(made)
 
@@ -116,13 +136,9 @@ class Loop:
 
     def turn(self, seconds: float = -1) -> None:
         """Wait for something to happen, so many seconds at most unless it is -1, and do all that it takes."""
-        waits = [wait for each in self.patience if (wait := each.next()) >= 0]
-        if self.tick and (due := self.tick(self.now)) is not None:
-            waits.append(max(0, due - self.now) + _TICK)
-        if seconds >= 0:
-            waits.append(seconds)
-        found = self._poll.poll(0 if self._busy else min(waits, default=-1))
+        found = self._poll.poll(0 if self._busy else self._wait(seconds))
         self.now = time.monotonic()
+        self.turns += 1
         for handle, events in found:
             if known := self._handlers.get(handle):
                 _kept(known[0], known[1], events)
@@ -131,6 +147,18 @@ class Loop:
             for part in busy:
                 _kept(part.move, part.reset)
         self._settle()
+
+    def _wait(self, seconds: float) -> float:
+        """How long nothing but a socket can be a reason to go on."""
+        if self.tick and (self.stirred or (self._due is not None and self._due <= self.now)):
+            self.stirred = False
+            self._due = self.tick(self.now)
+        waits = [wait for each in list(self.patience) if (wait := each.next()) >= 0] if self.patience else []
+        if self._due is not None:
+            waits.append(max(0, self._due - self.now) + _TICK)
+        if seconds >= 0:
+            waits.append(seconds)
+        return min(waits, default=-1)
 
     def _settle(self) -> None:
         while self._closing:
