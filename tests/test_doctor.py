@@ -92,7 +92,7 @@ def test_a_compositor_with_walls_is_ok() -> None:
 
 
 def test_a_missing_bubblewrap_leaves_nothing_to_try(home: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "find", lambda _name: "")
+    monkeypatch.setattr(programs, "find", lambda *_given: "")
     found = examined()
     assert found["bubblewrap"].status == found["user namespaces"].status == doctor.MISSING
     assert found["xdg-dbus-proxy"].status == doctor.MISSING

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from broker.network import addresses
 from intents import nft
 
-OWN = tuple(socket.inet_pton(socket.AF_INET, text) for text in ("192.0.2.2", "10.1.2.3")) + tuple(
-    socket.inet_pton(socket.AF_INET6, text) for text in ("2001:db8:1::2", "fd00::2")
-)
+OWN = tuple(addresses.pack(text) for text in ("192.0.2.2", "10.1.2.3", "2001:db8:1::2", "fd00::2"))
 NEAR = tuple(addresses.pack(text) for text in ("192.0.2.0/24", "10.1.0.0/16", "203.0.113.64/26", "2001:db8:1::/64"))
 GRANTS = tuple(
     (addresses.pack(text), protocol, port)
@@ -37,10 +35,10 @@ def near_an_edge(base: bytes) -> st.SearchStrategy[bytes]:
     return offsets.map(lambda step: ((start + step) % top).to_bytes(len(base), "big"))
 
 
-edges = st.sampled_from([*SPECIAL, *OWN, *(base for base, _ in NEAR), b"\x20" + bytes(15)]).flatmap(near_an_edge)
+edges = st.sampled_from([*SPECIAL, *(base for base, _ in (*OWN, *NEAR)), b"\x20" + bytes(15)]).flatmap(near_an_edge)
 four = st.binary(min_size=4, max_size=4) | edges.filter(lambda found: len(found) == 4)
 inside = four.map(lambda inner: bytes.fromhex("0064ff9b") + bytes(8) + inner)
-any_address = four | st.binary(min_size=16, max_size=16) | edges | inside | st.sampled_from([*SPECIAL, *OWN])
+any_address = four | st.binary(min_size=16, max_size=16) | edges | inside | st.sampled_from([*SPECIAL, *(base for base, _ in OWN)])
 
 
 def meets(words: list[str], address: Address, protocol: str, port: int) -> bool:
@@ -92,8 +90,7 @@ def passes(text: str, address: bytes, protocol: str = "tcp", port: int = 443) ->
 
 
 def filtered(scope: str, *, resolves: bool = True, grants: tuple[nft.Grant, ...] = ()) -> str:
-    own = [(address, 8 * len(address)) for address in OWN]
-    return nft.rules(scope, resolves=resolves, grants=grants, own=own, near=NEAR)
+    return nft.rules(scope, resolves=resolves, grants=grants, own=OWN, near=NEAR)
 
 
 PLAIN = {scope: filtered(scope) for scope in (nft.INTERNET, nft.LAN)}

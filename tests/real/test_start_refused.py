@@ -22,7 +22,7 @@ STARTED = "touch ~/.config/started; echo STARTED"
 OTHER_PROXY = """
 from broker import programs
 _find = programs.find
-programs.find = lambda name: {path!r} if name == "xdg-dbus-proxy" else _find(name)
+programs.find = lambda name, *rest: {path!r} if name == "xdg-dbus-proxy" else _find(name, *rest)
 """
 
 
