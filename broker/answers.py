@@ -5,7 +5,7 @@ Whoever answers first, at a prompt, by ``intent-ctl answer`` or from another pro
 
 import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker import app as apps
@@ -43,6 +43,8 @@ def handshake(app: apps.App, book: journal.Journal, now: model.Clock, *, launchi
     """What is open for the app, if anything. Raises SignatureError, JournalError."""
     app = app.recalling(book)
     delta = app.delta(book, now)
+    if not launching:
+        delta = dataclasses.replace(delta, tried=tried(book, delta))
     if not due(delta):
         return None
     request = prompts.request(delta, app.host, session_available=bool(now.session), root=os.geteuid() == 0)
@@ -140,6 +142,26 @@ def queue(book: journal.Journal, delta: model.Delta, now: model.Clock) -> None:
     before = book.pending(entry.app, entry.lineage)
     if all(event.body.get("open") != entry.body["open"] for event in before):
         book.record(now, [entry])
+
+
+def tried(book: journal.Journal, delta: model.Delta) -> tuple[str, ...]:
+    """The intents that are asked on use and were tried since the app's last answer, while they are open."""
+    events = book.pending(delta.vetted.manifest.app.id, delta.vetted.lineage)
+    named = {name for event in events if isinstance(found := event.body.get("open"), dict) for name in found}
+    return tuple(change.intent.id for change in delta.later if change.intent.id in named)
+
+
+def queue_tried(book: journal.Journal, delta: model.Delta, intents: Collection[str], now: model.Clock) -> None:
+    """Put what a running app has tried into the queue, where it is asked on use and not there yet.
+
+    Raises JournalError.
+    """
+    new = [change for change in delta.later if change.intent.id in intents]
+    waiting = tried(book, delta)
+    if any(change.intent.id not in waiting for change in new):
+        opened = {change.intent.id: change.open for change in new}
+        app_id, lineage = delta.vetted.manifest.app.id, delta.vetted.lineage
+        book.record(now, [history.unanswered(app_id, lineage, opened, asked=False)])
 
 
 def _unanswered(delta: model.Delta, *, asked: bool) -> history.Entry:

@@ -98,17 +98,17 @@ def take(
     except OSError:
         mine = sorted({rule.because for rule in _network(whole) if rule.because in ids})
         return (), tuple((intent, _SILENT) for intent in mine)
-    asked = {_target(rule) for rule in _connects(whole) if rule.because in ids}
-    kept = {_target(rule): rule for rule in _connects(left)}
+    asked = {target(rule) for rule in _connects(whole) if rule.because in ids}
+    kept = {target(rule): rule for rule in _connects(left)}
     made: list[Server] = []
     later: list[Later] = []
-    running = {target for _, target, asks in now if not asks}
+    running = {there for _, there, asks in now if not asks}
     for rule in _connects(left):
-        if rule.because in ids and _target(rule) not in running and sandbox.ASK not in rule.flags:
+        if rule.because in ids and target(rule) not in running and sandbox.ASK not in rule.flags:
             made += _add(instance, rule, later)
-    for intent, target, asks in now:
-        if (intent in ids or target in asked) and (target not in kept or _asks(kept[target]) is not asks):
-            made += _drop(instance, intent, target, later, quiet=asks)
+    for intent, there, asks in now:
+        if (intent in ids or there in asked) and (there not in kept or _asks(kept[there]) is not asks):
+            made += _drop(instance, intent, there, later, quiet=asks)
     for rule in _network(whole):
         if rule.because in ids and rule.verb not in ("connect", "listen") and rule not in _network(left):
             made += _narrow(instance, rule, later)
@@ -124,7 +124,7 @@ def give(instance: runs.Instance, ids: Collection[str], box: sandbox.Sandbox) ->
     wanted = [rule for rule in box.network if rule.because in ids]
     mine = {rule.because for rule in wanted}
     try:
-        now = {target for _, target, asks in rules(instance) if not asks}
+        now = {there for _, there, asks in rules(instance) if not asks}
     except OSError:
         return (), set()
     made: list[Server] = []
@@ -132,7 +132,7 @@ def give(instance: runs.Instance, ids: Collection[str], box: sandbox.Sandbox) ->
     for rule in wanted:
         if rule.verb != "connect":
             failed.append((rule.because, ""))
-        elif sandbox.ASK not in rule.flags and _target(rule) not in now:
+        elif sandbox.ASK not in rule.flags and target(rule) not in now:
             made += _add(instance, rule, failed)
     note(instance, made)
     return tuple(made), mine - {intent for intent, _ in failed}
@@ -155,7 +155,8 @@ def _connects(box: sandbox.Sandbox | None) -> Iterator[sandbox.NetworkRule]:
     return (rule for rule in _network(box) if rule.verb == "connect")
 
 
-def _target(rule: sandbox.NetworkRule) -> Target:
+def target(rule: sandbox.NetworkRule) -> Target:
+    """The server that a rule to connect is about."""
     protocol, host, port = rule.rule.split(" ")
     return protocol, host, port
 
@@ -164,15 +165,15 @@ def _asks(rule: sandbox.NetworkRule) -> bool:
     return sandbox.ASK in rule.flags
 
 
-def server(target: Target) -> str:
+def server(there: Target) -> str:
     """A target as a manifest writes it."""
-    protocol, host, port = target
+    protocol, host, port = there
     shown = f"[{host}]" if ":" in host else host
     return f"{shown}:{port}{'/udp' if protocol == 'udp' else ''}"
 
 
 def _add(instance: runs.Instance, rule: sandbox.NetworkRule, failed: list[Later]) -> Iterator[Server]:
-    shown = server(_target(rule))
+    shown = server(target(rule))
     if _said(instance, f"rule {rule.words}") == ["ruled"]:
         yield Server(intent=rule.because, server=shown, granted=True)
     else:
@@ -180,16 +181,16 @@ def _add(instance: runs.Instance, rule: sandbox.NetworkRule, failed: list[Later]
 
 
 def _drop(
-    instance: runs.Instance, intent: str, target: Target, later: list[Later], *, quiet: bool
+    instance: runs.Instance, intent: str, there: Target, later: list[Later], *, quiet: bool
 ) -> Iterator[Server]:
     """quiet: nothing was reached by that rule, which only was to be asked about."""
-    protocol, host, port = target
+    protocol, host, port = there
     match _said(instance, f"drop {intent} {host} {port} {protocol}"):
         case ["dropped", str(count)] if count.isdecimal():
             if not quiet:
-                yield Server(intent=intent, server=server(target), granted=False, connections=int(count))
+                yield Server(intent=intent, server=server(there), granted=False, connections=int(count))
         case _:
-            later.append((intent, f"{server(target)}: {_SILENT}"))
+            later.append((intent, f"{server(there)}: {_SILENT}"))
 
 
 def _narrow(instance: runs.Instance, rule: sandbox.NetworkRule, later: list[Later]) -> Iterator[Server]:

@@ -206,7 +206,9 @@ def reply(
     running = [each for each in runs.instances(at.places) if each.app_id == app_id]
     lines = [line.text for line in ended.summary(one.asked.request, given, _PAGE)] if given else []
     lines += [f"From now on {app_id} belongs to {vetted.fingerprint}."] if new else []
-    lines += [f"pid {instance.pid} keeps what it has: it was started before." for instance in running]
+    live = all(change.intent.on_use for change in one.asked.delta.questions) and bool(one.asked.delta.questions)
+    how = "is told at once, where it waits for it" if live else "keeps what it has: it was started before"
+    lines += [f"pid {instance.pid} {how}." for instance in running]
     found = {
         "app": app_id,
         "lineage": vetted.lineage,

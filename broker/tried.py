@@ -25,6 +25,7 @@ _SAID = {
     "unreachable": "could not be reached",
     "refused": "refused outside",
     "busy": "too many at once",
+    "asked": "you are asked about it",
     "sni": "cut: it greeted another server",
     MORE: "different things, not named here",
 }

@@ -50,7 +50,7 @@ LAYERS = {
         "network.nearby",
         "network.stub network.uplink network.control network.listeners network.inward network.surroundings "
         "network.lookup network.connecting",
-        "network.inbound network.forward network.proxy",
+        "network.inbound network.forward network.proxy network.asking",
         "network.turns",
         "network.flows network.dialing",
         "network.connections network.datagrams network.listening network.resolver",
@@ -86,7 +86,7 @@ LAYERS = {
         "ui.terminal ui.plain ui.scripted ui.dialog ui.window ui.browser",
         "ui.choose",
         "ui",
-        "session",
+        "session asker",
         "views doctor describe",
         "moving",
         "commands publishers explain why log pending rulings verify who uses",
@@ -140,7 +140,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     # In the fork of a companion, and only where there is a network.
     "broker.network": (
         _NETWORK | {"broker.network.rules"},
-        {f"broker.network.{name}" for name in ("control", "dialer", "inbound", "loop", "uplink")}
+        {f"broker.network.{name}" for name in ("asking", "control", "dialer", "inbound", "loop", "uplink")}
         | {f"broker.network.{name}" for name in ("namespace", "relay", "wall")},
     ),
     **{
@@ -159,6 +159,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         }.items()
     },
     "broker.network.control": (_NETWORK | {"broker.network.rules", "broker.network.tries"}, set()),
+    "broker.network.asking": (_NETWORK | {"sys", "broker.network.control", "broker.network.rules"}, set()),
     "broker.network.paths": (_NETWORK, set()),
     "broker.network.nearby": (_NETWORK | {"broker.network.hostside"}, set()),
     "broker.network.listeners": (_NETWORK | {"broker.network.nearby", "broker.network.paths"}, {"intents.errors"}),

@@ -12,7 +12,7 @@ from broker.network import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from broker.network import inbound
+    from broker.network import asking, control, dialer, inbound
 LIMIT = 65536  # bytes of one message between the two
 _HERE = b"here"  # the first one: the dialer has what it needs
 
@@ -25,10 +25,13 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     """
     info, begin, told, loud, *listening = (int(word) for word in arguments[0].split(b" "))
     found = rules.Rules(arguments[2:])
+    asker = _asker(found, directory)
     warden = _warden(found, directory, ready)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     if os.fork() == 0:
         ours.close()
+        if asker:
+            asker.close()
         status = 1
         try:
             for handle in listening[1::2]:
@@ -44,23 +47,52 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
         if handle >= 0:
             os.close(handle)
     os.write(ready, b".")
-    return _dialer(ours, found, directory, ready, listening)
+    return _dialer(ours, found, directory, ready, listening, asker)
 
 
-def _dialer(ours: _socket.socket, found: rules.Rules, directory: bytes, ready: int, listening: "list[int]") -> int:
+def _dialer(
+    ours: _socket.socket,
+    found: rules.Rules,
+    directory: bytes,
+    ready: int,
+    listening: "list[int]",
+    asker: "_socket.socket | None",
+) -> int:
     """Do for the relay what has to be done in the host's network."""
     from broker.network import control, dialer, loop
 
     dialing = dialer.Dialer(ours, found, loop.Loop(), os.environb)
     desk = control.Desk(directory, found, dialing.send)
     reached = _reached(found, ours, listening)
+    asks = _asks(asker, found, desk, dialing)
     try:
         dialing.send(_HERE)
-        return dialing.serve(ready, desk, reached)
+        return dialing.serve(ready, desk, reached, asks)
     finally:
         desk.close()
+        if asks:
+            asks.close()
         if reached:
             reached.close()
+
+
+def _asker(found: rules.Rules, directory: bytes) -> "_socket.socket | None":
+    """Who asks the user, where something may have to be asked about."""
+    if not found.asks:
+        return None
+    from broker.network import asking
+
+    return asking.start(directory)
+
+
+def _asks(
+    asker: "_socket.socket | None", found: rules.Rules, desk: "control.Desk", dialing: "dialer.Dialer"
+) -> "asking.Asking | None":
+    if asker is None:
+        return None
+    from broker.network import asking
+
+    return asking.Asking(asker, found, desk, dialing.refuse)
 
 
 def _reached(found: rules.Rules, relay: _socket.socket, listening: "list[int]") -> "inbound.Inbound | None":

@@ -52,7 +52,8 @@ class Desk:
         self._poll = select.epoll()
         self._poll.register(self._listener.fileno(), select.EPOLLIN)
         self._talks: dict[int, _Talk] = {}
-        self._asked: list[_Talk] = []  # those who wait for the relay's answer, in the order in which it was asked
+        # Those who wait for the relay's answer, in the order in which it was asked; None for nobody.
+        self._asked: list[_Talk | None] = []
 
     def fileno(self) -> int:
         """What can be read when ``turn`` has something to do."""
@@ -84,6 +85,16 @@ class Desk:
         else:
             return False
         return True
+
+    def apply(self, line: str) -> None:
+        """Change the rules as the asker says, who was told by the user: ``rule RULE`` or ``drop INTENT …``."""
+        verb, *words = line.split(" ")
+        if verb == "drop":
+            self._rules.drop(*words[:4])
+        elif not self._add(words):
+            return
+        self._tell(line.encode("ascii"))
+        self._asked.append(None)
 
     def close(self) -> None:
         """Write the last tries, and serve nobody any more."""
@@ -147,6 +158,8 @@ class Desk:
         if not self._asked:
             return
         talk = self._asked.pop(0)
+        if talk is None:
+            return
         if words[0] == "counted":
             held = [f"rule {rule.text}\n" for rule in (*self._rules.connects, *self._rules.asks)]
             rows = [words[at : at + 4] for at in range(1, len(words) - 3, 4)]

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from broker.network import inbound
+    from broker.network import asking, inbound
 DIALS = 1024  # at a time
 WAITING = 256  # names that somebody has to decide about
 UNSENT = 16384  # answers that the relay has not taken
@@ -147,6 +147,13 @@ class Dialer:
         if number in self._waiting:
             self.wanted(host)
 
+    def refuse(self, name: str) -> None:
+        """Nobody has decided about a name in time: whoever waits for it goes on without."""
+        for number, host in list(self._waiting.items()):
+            if host == name:
+                del self._waiting[number]
+                self.send(f"no {number} busy".encode())
+
     def recheck(self) -> None:
         """The rules have changed: what waits for one goes on, what is dialled under one that has gone is given up."""
         self._known = [*self.rules.connects, *self.rules.asks]
@@ -260,10 +267,17 @@ class Dialer:
         if self.desk:
             self.desk.tries.add(protocol, host, port, verdict, rule.intent if rule else "-")
 
-    def serve(self, ready: int, desk: control.Desk, reached: "inbound.Inbound | None" = None) -> int:
+    def serve(
+        self,
+        ready: int,
+        desk: control.Desk,
+        reached: "inbound.Inbound | None" = None,
+        asks: "asking.Asking | None" = None,
+    ) -> int:
         """Serve until the relay is gone, or nobody reads the pipe of which ``ready`` is the writing end."""
         self.desk, self._reached = desk, reached
-        parts = (desk, reached) if reached else (desk,)
+        self.wanted = asks.wanted if asks else self.refuse
+        parts = [part for part in (desk, reached, asks) if part]
 
         def over(_events: int) -> None:
             self.loop.ended = True

@@ -15,7 +15,7 @@ _RATE = 16384  # bytes a second
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/*[]")
 ALLOWED = "allowed"
 VERDICTS = frozenset(
-    (ALLOWED, "not-granted", "unresolved", "address-refused", "unreachable", "refused", "busy", "sni", MORE)
+    (ALLOWED, "not-granted", "unresolved", "address-refused", "unreachable", "refused", "busy", "sni", "asked", MORE)
 )
 
 

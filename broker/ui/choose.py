@@ -32,6 +32,13 @@ def choose(environ: Mapping[str, str], pick: sheet.Pick) -> prompts.Prompter | N
     return dialog.Dialog(environ)
 
 
+def window(environ: Mapping[str, str]) -> prompts.Prompter | None:
+    """A window, where there is a screen and the user wants no other way to be asked: never the terminal."""
+    if environ.get("INTENT_UI", "") in ("none", "tty", "plain") or dialog.missing(environ):
+        return None
+    return dialog.Dialog(environ)
+
+
 def halt(environ: Mapping[str, str], trouble: stopped.Stop) -> None:
     """Show trouble with a publisher on the controlling terminal; where there is none, the error has to do."""
     terminal = tty.open_ours() if environ.get("INTENT_UI", "") not in ("none", "gtk") else None
