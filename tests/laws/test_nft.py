@@ -38,7 +38,8 @@ def near_an_edge(base: bytes) -> st.SearchStrategy[bytes]:
 edges = st.sampled_from([*SPECIAL, *(base for base, _ in (*OWN, *NEAR)), b"\x20" + bytes(15)]).flatmap(near_an_edge)
 four = st.binary(min_size=4, max_size=4) | edges.filter(lambda found: len(found) == 4)
 inside = four.map(lambda inner: bytes.fromhex("0064ff9b") + bytes(8) + inner)
-any_address = four | st.binary(min_size=16, max_size=16) | edges | inside | st.sampled_from([*SPECIAL, *(base for base, _ in OWN)])
+special = st.sampled_from([*SPECIAL, *(base for base, _ in OWN)])
+any_address = four | st.binary(min_size=16, max_size=16) | edges | inside | special
 
 
 def meets(words: list[str], address: Address, protocol: str, port: int) -> bool:
