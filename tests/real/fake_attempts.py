@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 PATIENCE, ALL = 4.0, 20.0  # seconds for one answer, and for a whole attempt
@@ -227,13 +228,14 @@ def garbage(name: str) -> str:
 
 
 def often(host: str, port: str) -> str:
-    """The same again and again: a name that leads elsewhere each time."""
+    """The same again and again: a name that leads elsewhere each time. Answers are kept for seconds at most."""
     failed = OSError()
-    for _ in range(8):
+    for _ in range(9):
         try:
             return tcp(host, port)
         except OSError as error:
             failed = error
+            time.sleep(1)
     raise failed
 
 

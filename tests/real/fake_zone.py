@@ -64,9 +64,9 @@ ZONE: dict[str, tuple[int, tuple[str, ...]]] = {
     "to-6to4.test": (60, ("2002:7f00:1::1",)),
     "to-made-up.test": (60, ("198.18.0.5",)),
 }
-FLIP = "flip.test"  # ALLOWED and 127.0.0.1 by turns, not to be remembered
+FLIPS = ("flip.test", "flop.test")  # ALLOWED and 127.0.0.1 by turns, not to be remembered
 SLOW, GARBAGE, CIRCULAR, BIG = "slow.test", "garbage.test", "circular.test", "big.test"
-NAMES = (*ZONE, FLIP, SLOW, GARBAGE, CIRCULAR, BIG)
+NAMES = (*ZONE, *FLIPS, SLOW, GARBAGE, CIRCULAR, BIG)
 
 
 def question(data: bytes) -> tuple[str, int, int]:
@@ -116,7 +116,7 @@ class Resolver:
     """Answers queries from the zone; ``captive``: with one address, whatever is asked."""
 
     def __init__(self, *, captive: bool = False) -> None:
-        self.captive, self.turn = captive, 0
+        self.captive, self.turns = captive, dict.fromkeys(FLIPS, 0)
 
     def answer(self, data: bytes, *, stream: bool) -> tuple[str, bytes | None]:
         """What was asked, in words, and the answer; None: keep silent."""
@@ -144,9 +144,10 @@ class Resolver:
     def _records(self, name: str, kind: int) -> tuple[list[bytes], bool]:
         if self.captive:
             return ([_record(name, A, 1, ipaddress.ip_address(CAPTIVE).packed)] if kind == A else []), True
-        if name == FLIP and kind == A:
-            self.turn += 1
-            return [_record(name, A, 0, ipaddress.ip_address((ALLOWED, "127.0.0.1")[self.turn % 2]).packed)], True
+        if name in FLIPS and kind == A:
+            self.turns[name] += 1
+            now = ipaddress.ip_address((ALLOWED, "127.0.0.1")[self.turns[name] % 2])
+            return [_record(name, A, 0, now.packed)], True
         found: list[bytes] = []
         for _ in range(8):
             ttl, led = ZONE.get(name, (0, ()))
