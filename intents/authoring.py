@@ -41,17 +41,10 @@ _EXAMPLES = """
 #
 # [intents.rates]
 # kind = "network"
-# scope = "host"                           # the whole network: there is nothing narrower yet
+# connect = ["www.ecb.europa.eu:443"]      # its servers and nothing else; see docs/kinds.md for more than that
 # optional = true                          # the program also starts without it
 # reason = "Download exchange rates."      # shown as the program's own words
 # if_denied = "Rates stay as they were."   # what the user loses by refusing
-#
-# [intents.names]
-# kind = "dns"                             # without it, a network is of little use
-# scope = "any"
-# optional = true
-# reason = "Find the server of the exchange rates."
-# if_denied = "Rates stay as they were."
 #
 # [intents.sheets]
 # kind = "path"

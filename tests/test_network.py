@@ -252,3 +252,25 @@ def test_what_is_open_is_a_rule_that_asks(answers: tuple[model.Decision, ...], e
     assert flags == sorted(flags)  # what needs no answer is found first
     assert bool(expected) == ("/etc/resolv.conf" in files(box))
     assert not dict(grant.scopes()).keys() - {"later"}
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["www.ecb.europa.eu:443"], "By this it can contact www.ecb.europa.eu, port 443, nothing else."),
+        (["time.example.org:123/udp"], "By this it can contact time.example.org, port 123 (UDP), nothing else."),
+        (
+            ["b.example.org:443", "a.example.org:443", "*.example.net:443", "192.168.1.0/24:631"],
+            "By this it can contact all below example.net, a.example.org and b.example.org at port 443; "
+            "192.168.1.0/24, port 631, nothing else.",
+        ),
+    ],
+)
+def test_the_sentence_is_what_is_enforced(targets: list[str], expected: str) -> None:
+    assert kinds.from_data({"kind": "network", "connect": targets}).phrase(SEEN).allows == expected
+
+
+def test_a_long_name_is_told_by_its_end() -> None:
+    long = kinds.from_data({"kind": "network", "connect": [f"{'a' * 60}.evil.example.org:443"]})
+    title = long.phrase(SEEN).title
+    assert len(title) == 24 and title.endswith(".evil.example.org")

@@ -92,4 +92,4 @@ def test_the_examples_of_a_new_manifest_are_valid() -> None:
     asked, _, examples = body.partition("refuse alone:\n#\n")
     active = "\n".join(line.removeprefix("#") for line in examples.split("\n"))
     manifest = parse.parse((asked + "\n" + active).encode(), file="new")
-    assert [intent.scope.kind for intent in manifest.intents] == ["network", "dns", "path", "dbus"]
+    assert [intent.scope.kind for intent in manifest.intents] == ["network", "path", "dbus"]

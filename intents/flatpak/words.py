@@ -9,7 +9,7 @@ SHARES = {
     # What X11 programs ask for it is memory that they share with the server; here they have a server of their own.
     "ipc": rows.tighter("memory, semaphores and queues of its own, not those of the host"),
     "network": rows.exact(
-        "the network of the host, and the names of servers",
+        "the network of the host, and the names of servers; where its servers are known, ask for them with `connect`",
         rows.ask("network", "network", scope="host"),
         rows.ask("names", "dns", scope="any"),
     ),

@@ -120,8 +120,7 @@ class Network:
             return model.Risk.CRITICAL if _display_reachable(host) else model.Risk.HIGH
         if self.scope == LAN or any(target.own for target in self.targets):
             return model.Risk.HIGH
-        near = any(target.wild or target.local for target in self.targets)
-        return model.Risk.NORMAL if self.scope == INTERNET or near else model.Risk.LOW
+        return model.Risk.NORMAL
 
     def phrase(self, host: facts.HostFacts) -> model.Phrase:
         match self.scope:
@@ -154,7 +153,7 @@ class Network:
             notes.append(text.said("Connections that do not begin with the encrypted greeting to that name are cut."))
         return model.Phrase(
             title=title,
-            allows=text.said("It can contact {servers}, nothing else.", servers=scopes.listed(_shown(self.targets))),
+            allows=text.said("By this it can contact {servers}, nothing else.", servers=_shown(self.targets)),
             notes=tuple(notes),
         )
 
@@ -261,15 +260,22 @@ def _all(mine: tuple[hosts.Target, ...], theirs: tuple[hosts.Target, ...]) -> bo
     return all(any(one.covers(other) for one in mine) for other in theirs)
 
 
-def _shown(targets: tuple[hosts.Target, ...]) -> tuple[str, ...]:
-    return tuple(
-        text.said(
-            "{host}, port {port}" if target.protocol == hosts.TCP else "{host}, port {port} (UDP)",
-            host=text.said("all below {name}", name=target.host[2:]) if target.host.startswith("*.") else target.host,
-            port=target.port,
-        )
-        for target in targets
-    )
+def _shown(targets: tuple[hosts.Target, ...]) -> text.Said:
+    """The servers as a sentence names them, those of one port together."""
+    doors = dict.fromkeys((target.port, target.protocol) for target in targets)
+    said = []
+    for port, protocol in sorted(doors):
+        there = [target.host for target in targets if (target.port, target.protocol) == (port, protocol)]
+        names = tuple(text.said("all below {name}", name=host[2:]) if host[:2] == "*." else host for host in there)
+        where = text.said("port {port}", port=port)
+        if protocol == hosts.UDP:
+            where = text.said("port {port} (UDP)", port=port)
+        servers = scopes.listed(names)
+        if len(names) == 1:
+            said.append(text.said("{server}, {where}", server=servers, where=where))
+        else:
+            said.append(text.said("{servers} at {where}", servers=servers, where=where))
+    return text.joined(said, "; ")
 
 
 def _refuse_unconnected(host: facts.HostFacts) -> None:
