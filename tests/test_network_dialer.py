@@ -342,6 +342,17 @@ def test_a_relay_that_takes_no_answers_stops_nobody_else(scene: Make) -> None:
     assert [made.hear()[0] for _ in range(3000)] == [f"no {number} not-granted" for number in range(3000)]
 
 
+def test_a_lookup_that_breaks_is_a_name_without_addresses(scene: Make) -> None:
+    made = scene("connect all tcp *.example.net 443 -")
+
+    def zone(_name: bytes) -> tuple[bytes, ...]:
+        raise MemoryError
+
+    made.zone = zone
+    for number in range(2 * lookup.THREADS):
+        assert made.ask(f"dial {number} tcp n{number}.example.net 443") == f"no {number} unresolved"
+
+
 def test_the_machine_resolves_what_its_files_know() -> None:
     assert socket.inet_aton("127.0.0.1") in lookup.resolve(b"localhost")
     assert lookup.resolve(b"x" * 70 + b".example") == lookup.resolve(b"a\0b") == ()

@@ -88,7 +88,12 @@ class Lookup:
 
     def _work(self) -> None:
         while (name := self._jobs.get()) is not None:
-            self._results.put((name, self._resolve(name)))
+            found: tuple[bytes, ...] = ()
+            try:
+                found = self._resolve(name)
+            except Exception:  # a thread less would be a name that waits for ever
+                found = ()
+            self._results.put((name, found))
             os.eventfd_write(self._wake, 1)
         self._results.put((b"", ()))
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HEAD = 16384  # bytes of a proxy's reply before the connection begins
 PATIENCE = 20.0  # seconds until it replies
 _PORT = 80
+_HEX = frozenset(b"0123456789abcdefABCDEF")
 _END = b"\r\n\r\n"
 
 
@@ -50,9 +51,9 @@ def _decoded(text: bytes) -> bytes:
     """Percent-encoding undone: RFC 3986, 2.1."""
     first, *pieces = text.split(b"%")
     for piece in pieces:
-        try:
-            first += bytes.fromhex(piece[:2].decode()) + piece[2:]
-        except ValueError:
+        if len(piece) > 1 and _HEX.issuperset(piece[:2]):
+            first += bytes([int(piece[:2], 16)]) + piece[2:]
+        else:
             first += b"%" + piece
     return first
 
