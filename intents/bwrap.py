@@ -4,8 +4,8 @@ Arguments carry a one-letter tag, because descriptors do not exist yet: ``=text`
 ``binds[N]``, ``fN`` that of ``files[N]``, ``c`` the system call filter, ``sNAME`` this launch's socket or file NAME,
 ``dPATH`` the caller's working directory as the app finds it, PATH where it does not. Of a companion also ``wPREFIX``,
 PREFIX and the descriptor of the ready pipe, and ``lCOUNT PREFIX``, PREFIX and a descriptor that holds the next COUNT;
-in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, ``k`` and ``r``, the system call filters of programs,
-companions and the network's relay in hexadecimal.
+in a ``sandbox.Companion`` alone ``a``, the app's id, and ``c``, ``k``, ``n`` and ``r``, the system call filters of
+programs, companions and the network's two processes in hexadecimal.
 """
 
 import json
@@ -142,7 +142,7 @@ def arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, t
 
 def companion_arguments(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The companions' command lines as people read them: whose each is, and its words."""
-    names = {"a": box.app_id, "c": "<filter>", "k": "<filter>", "r": "<filter>", "s": "<directory of this launch>"}
+    names = {"a": box.app_id, **dict.fromkeys("cknr", "<filter>"), "s": "<directory of this launch>"}
     names[f"s{sandbox.IDENTITY}"] = "<identity file of this launch>"
     return tuple(
         (op.because, (op.program, *(_shown(arg, names) for arg in op.arguments if arg[:1] not in ("l", "w"))))
@@ -272,7 +272,7 @@ def _network(box: sandbox.Sandbox, host: facts.HostFacts) -> tuple[sandbox.Compa
         return ()
     tools = ("pasta", "nft") if any(rule.verb == "internet" for rule in box.network) else ()
     words = [*(rule.words for rule in box.network), *(f"tool {name} {host.program(name)}" for name in tools)]
-    arguments = ("r", *(f"={word}" for word in words))
+    arguments = ("r", "n", *(f"={word}" for word in words))
     whose = next((rule for rule in box.network if rule.verb == "internet"), box.network[0]).because
     return (sandbox.Companion(name="network", program=NETWORK, arguments=arguments, because=whose),)
 
@@ -283,6 +283,7 @@ def _record(op: sandbox.Companion, box: sandbox.Sandbox, host: facts.HostFacts) 
         "a": lambda: box.app_id,
         "c": lambda: seccomp.build(host.machine, features=()).hex(),
         "k": lambda: seccomp.companion(host.machine).hex(),
+        "n": lambda: seccomp.dialer(host.machine).hex(),
         "r": lambda: seccomp.relay(host.machine, connects=any(rule.verb == "listen" for rule in box.network)).hex(),
     }
     words = (f"={known[arg]()}" if arg in known else arg for arg in op.arguments)

@@ -129,6 +129,16 @@ _RELAY = """
     bind listen shutdown setsockopt getpeername splice pipe2 fcntl select pselect6
     epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 fstat newfstatat clock_nanosleep
 """
+# What the dialer of the network must not, beside what no app may: start anything, change a file, end a process. Of the
+# other calls nobody knows which a module of the resolver needs.
+_DIALER = """
+    execve execveat fork vfork kill tkill pidfd_send_signal memfd_create creat truncate mkdir mkdirat rmdir rename
+    renameat renameat2 link linkat symlink symlinkat mknod mknodat chmod fchmod fchmodat fchmodat2 chown lchown
+    fchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr setxattrat removexattr
+    lremovexattr fremovexattr removexattrat
+"""
+_THREAD = 0x10000  # CLONE_THREAD
+_CHANGES = 0o1103  # O_WRONLY, O_RDWR, O_CREAT and O_TRUNC: the same on both machines
 
 # What a grant gives back: the feature -> calls that are then allowed, and socket families.
 FEATURES = ("debugging", "nested-sandbox", "bluetooth", "can", "multiarch", "socketcall")
@@ -287,6 +297,24 @@ def relay(machine: str, *, connects: bool) -> bytes:
     calls = {*_COMPANION.split(), *_RELAY.split()} - (set() if connects else {"connect"})
     waits = _Guard(argument=1, jump=_JEQ, values=(_FIONBIO,), hit=Verdict.ALLOW, miss=Verdict.ENOSYS, words="FIONBIO")
     return _only(_machine(machine), sorted(calls), (INET, INET6), {"ioctl": waits})
+
+
+def dialer(machine: str) -> bytes:
+    """The program of the dialer, which resolves and connects in the host's network (SPEC §10.6): no file is changed, no
+    program and no process started. Raises errors.HostError("seccomp-unsupported") as build does.
+    """
+    target = _machine(machine)
+    words = "flags that change a file"
+    opens = {
+        name: _Guard(argument=at, jump=_JSET, values=(_CHANGES,), hit=Verdict.EPERM, miss=Verdict.ALLOW, words=words)
+        for name, at in (("open", 1), ("openat", 2))
+    }
+    thread = _Guard(argument=0, jump=_JSET, values=(_THREAD,), hit=Verdict.ALLOW, miss=Verdict.EPERM, words="a process")
+    own: dict[str, Verdict | _Guard] = dict.fromkeys(_DIALER.split(), Verdict.EPERM)
+    own |= {**opens, "clone": thread, "openat2": Verdict.ENOSYS}
+    rules = _rules(target, DEFAULT_FAMILIES)
+    rules |= {number: own[name] for number, name in target.names.items() if name in own}
+    return _program([(target, rules)])
 
 
 def held(machine: str) -> bytes:

@@ -49,7 +49,7 @@ LAYERS = {
         "network.hostside network.tries network.paths network.loop",
         "network.nearby",
         "network.stub network.uplink network.control network.listeners network.inward network.surroundings "
-        "network.lookup network.connecting",
+        "network.lookup network.connecting network.shelter",
         "network.inbound network.forward network.proxy network.asking",
         "network.turns",
         "network.flows network.dialing",
@@ -140,7 +140,8 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     # In the fork of a companion, and only where there is a network.
     "broker.network": (
         _NETWORK | {"broker.network.rules"},
-        {f"broker.network.{name}" for name in ("asking", "control", "dialer", "inbound", "loop", "uplink")}
+        {f"broker.network.{name}" for name in ("asking", "control", "dialer", "forward", "inbound", "loop")}
+        | {f"broker.network.{name}" for name in ("shelter", "uplink")}
         | {f"broker.network.{name}" for name in ("namespace", "relay", "wall")},
     ),
     **{
@@ -161,6 +162,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network.control": (_NETWORK | {"broker.network.rules", "broker.network.tries"}, set()),
     "broker.network.asking": (_NETWORK | {"sys", "broker.network.control", "broker.network.rules"}, set()),
     "broker.network.paths": (_NETWORK, set()),
+    "broker.network.shelter": (_NETWORK | {"broker.confine"}, set()),
     "broker.network.nearby": (_NETWORK | {"broker.network.hostside"}, set()),
     "broker.network.listeners": (_NETWORK | {"broker.network.nearby", "broker.network.paths"}, {"intents.errors"}),
     "broker.network.inbound": (

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from broker import prompts, wire
-from intents import bwrap, compiler, decide, diff, facts, hosts, kinds, model, plan, sandbox
+from intents import bwrap, compiler, decide, diff, facts, hosts, kinds, model, plan, sandbox, seccomp
 from tests.test_compile import NOW, TOOLS, TUN, host
 
 SEEN = host(programs=TOOLS, nodes=(TUN,))
@@ -108,9 +108,9 @@ def test_one_companion_has_all_the_rules_however_they_are_split() -> None:
     box = compiled({"kind": "network", "connect": targets}, {"kind": "network", "scope": "lan"}).sandbox
     decoded = plan.decode(bwrap.plan_bytes(box, SEEN, guards=(), settings={}))
     assert decoded is not None
-    name, program, count, wall, *words = decoded["companions"]
-    assert (name, program, int(count)) == (b"network", b"network", len(words) + 1)
-    assert bytes.fromhex(wall[1:].decode())
+    name, program, count, relay, dialer, *words = decoded["companions"]
+    assert (name, program, int(count)) == (b"network", b"network", len(words) + 2)
+    assert bytes.fromhex(relay[1:].decode()) and bytes.fromhex(dialer[1:].decode()) == seccomp.dialer(SEEN.machine)
     assert words == [
         *(b"=" + rule.words.encode() for rule in box.network),
         b"=tool pasta /usr/bin/pasta",

@@ -333,6 +333,23 @@ def test_a_companion_may_do_this_and_nothing_else(machine: str) -> None:
 
 @pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
 @pytest.mark.parametrize("machine", MACHINES)
+def test_the_dialer_starts_nothing_and_changes_no_file(machine: str, high: int) -> None:
+    program = seccomp.dialer(machine)
+
+    def said(numbers: tuple[int, int], *arguments: int) -> str:
+        return verdict(machine, numbers[column(machine)], *arguments, program=program)
+
+    for numbers in ((59, 221), (322, 281), (62, 129), (319, 279), (101, 117), (264, 38), (268, 53), (188, 5)):
+        assert said(numbers) == "EPERM"  # execve, execveat, kill, memfd_create, ptrace, renameat, fchmodat, setxattr
+    opened = {flags: said((257, 56), high, high, high | flags) for flags in (0, 0o2000000, 1, 2, 0o100, 0o1000)}
+    assert list(opened.values()) == ["allow"] * 2 + ["EPERM"] * 4
+    assert said((437, 437)) == said((435, 435)) == "ENOSYS"  # openat2, clone3
+    assert (said((56, 220), high | 0x3D0F00), said((56, 220), high | 0x4111)) == ("allow", "EPERM")
+    assert [said((41, 198), family) for family in (1, 2, 10, 16, 17, 40)] == ["allow"] * 4 + ["EAFNOSUPPORT"] * 2
+
+
+@pytest.mark.parametrize("high", [0, 1 << 32, 0xFFFFFFFF << 32])
+@pytest.mark.parametrize("machine", MACHINES)
 def test_what_holds_tcp_to_ports_refuses_the_two_ways_round(machine: str, high: int) -> None:
     program = seccomp.held(machine)
     fast, numbers = high | 0x20000000, {"sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269)}

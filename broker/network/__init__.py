@@ -18,13 +18,13 @@ _HERE = b"here"  # the first one: the dialer has what it needs
 
 
 def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
-    """Arguments: the descriptors of ``companions._open_door``, the relay's system call filter in hexadecimal, rules.
+    """Arguments: the descriptors of ``companions._open_door``, the system call filters of both in hexadecimal, rules.
 
     Ready at once, so that bubblewrap makes the sandbox while each of the two loads what it needs, which takes as long.
     The app begins when both are done, and not at all where one fails.
     """
     info, begin, told, loud, *listening = (int(word) for word in arguments[0].split(b" "))
-    found = rules.Rules(arguments[2:])
+    found = rules.Rules(arguments[3:])
     asker = _asker(found, directory)
     warden = _warden(found, directory, ready)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -47,25 +47,29 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
         if handle >= 0:
             os.close(handle)
     os.write(ready, b".")
-    return _dialer(ours, found, directory, ready, listening, asker)
+    calls = bytes.fromhex(arguments[2].decode())
+    return _dialer(ours, found, calls, directory, (ready, *listening), asker)
 
 
 def _dialer(
     ours: _socket.socket,
     found: rules.Rules,
+    calls: bytes,
     directory: bytes,
-    ready: int,
-    listening: "list[int]",
+    handles: "tuple[int, ...]",
     asker: "_socket.socket | None",
 ) -> int:
-    """Do for the relay what has to be done in the host's network."""
-    from broker.network import control, dialer, loop
+    """Do for the relay what has to be done in the host's network. handles: the ready pipe, and what listens."""
+    from broker.network import control, dialer, forward, loop, shelter
+
+    ready, *listening = handles
 
     dialing = dialer.Dialer(ours, found, loop.Loop(), os.environb)
     desk = control.Desk(directory, found, dialing.send)
     reached = _reached(found, ours, listening)
     asks = _asks(asker, found, desk, dialing)
     try:
+        shelter.enter(calls, any(rule.where == "unix" for rule in found.listens), forward.RESOLVERS)
         dialing.send(_HERE)
         return dialing.serve(ready, desk, reached, asks)
     finally:
