@@ -131,8 +131,7 @@ def test_the_relay_has_given_up_everything_but_its_sockets() -> None:
         quiet = subprocess.DEVNULL
         started = subprocess.Popen(argv, env=made.environ, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
-            found = peers.eventually(lambda: [pid for pid in beside(str(made.home)) if walled(pid)], "the relay")
-            (relay,) = found
+            (relay,) = peers.eventually(lambda: relays(str(made.home)), "the relay")
             status = pathlib.Path(f"/proc/{relay}/status").read_text()
             assert {value for _, value in re.findall(r"(Cap\w+):\s+(\w+)", status)} == {"0" * 16}
             assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status
@@ -148,9 +147,13 @@ def test_the_relay_has_given_up_everything_but_its_sockets() -> None:
         peers.eventually(lambda: not beside(str(made.home)), "the end of both processes")
 
 
-def walled(pid: int) -> bool:
-    """Whether a process has a system call filter."""
-    try:
-        return "Seccomp:\t2" in pathlib.Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
+def relays(marker: str) -> list[int]:
+    """Processes with a system call filter whose parent, the dialer, has one as well."""
+    told = {}
+    for pid in beside(marker):
+        try:
+            told[str(pid)] = pathlib.Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            continue
+    walled = {pid: status for pid, status in told.items() if "Seccomp:\t2" in status}
+    return [int(pid) for pid, status in walled.items() if re.findall(r"PPid:\t(\d+)", status)[0] in walled]
