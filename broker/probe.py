@@ -162,6 +162,14 @@ def tcp(host: str, port: int) -> bool:
     return _connects(socket.AF_INET, socket.SOCK_STREAM, (host, port))
 
 
+def resolves(name: str) -> bool:
+    """Whether a name leads to an address."""
+    try:
+        return bool(socket.getaddrinfo(name.encode("ascii"), None, 0, socket.SOCK_STREAM))
+    except OSError:
+        return False
+
+
 def unix(path: str) -> bool:
     """Whether something answers on a Unix socket; a name that begins with ``@`` is abstract."""
     return _connects(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + path[1:] if path[:1] == "@" else path)
@@ -344,8 +352,8 @@ def _in_child(asked: object) -> bool:
 ASK = {
     "read": read, "write": write, "identities": identities, "names": names, "mounts": mounts, "namespace": namespace,
     "processes": processes, "signals": signals, "status": status, "environ": environ, "leak": leak,
-    "hostname": hostname, "tcp": tcp, "unix": unix, "route": route, "interfaces": interfaces, "family": family,
-    "bus": bus, "wayland": wayland, "call": call,
+    "hostname": hostname, "tcp": tcp, "resolves": resolves, "unix": unix, "route": route, "interfaces": interfaces,
+    "family": family, "bus": bus, "wayland": wayland, "call": call,
 }  # fmt: skip
 
 

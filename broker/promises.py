@@ -4,14 +4,16 @@ A promise is read from the sandbox and, for what is shared, from the answer outs
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from broker import why
-from intents import facts, paths, sandbox, sight
+from broker import servers, why
+from intents import facts, hosts, paths, sandbox, sight
 from intents.kinds import display, network
 
 Answer = object
+_MOST_SERVERS = 3  # that are tried
 _NAMESPACES = {"user": "", "mnt": "", "pid": "processes", "net": "network", "ipc": "ipc", "uts": "", "cgroup": ""}
 # call -> (words, the feature of the filter that gives it)
 _CALLS = {
@@ -257,19 +259,44 @@ def _kernel(case: Case) -> Iterator[Row]:
 def _network(case: Case) -> Iterator[Row]:
     box, group = case.box, "network"
     shared = box.share("network") is not None
+    wide = any(rule.verb == "internet" for rule in box.network)
     local = ("tcp", "127.0.0.1", case.bait.port)
     yield case.yes("loopback", group, "reach services of this machine", local, shared)
-    yield case.yes("route", group, "have a way to other machines (IPv4)", ("route", "192.0.2.1"), shared)
-    yield case.yes("route-6", group, "have a way to other machines (IPv6)", ("route", "2001:db8::1"), shared)
-    yield case.row("interfaces", group, "interfaces", ("interfaces",), lambda outside: outside if shared else ["lo"])
+    if not wide:  # of a way that is filtered, the kernel tells what the filter would not let through
+        yield case.yes("route", group, "have a way to other machines (IPv4)", ("route", "192.0.2.1"), shared)
+        yield case.yes("route-6", group, "have a way to other machines (IPv6)", ("route", "2001:db8::1"), shared)
+        ask = ("interfaces",)
+        yield case.row("interfaces", group, "interfaces", ask, lambda outside: outside if shared else ["lo"])
+    yield from _servers(case)
     resolver = "/etc/resolv.conf"
-    yield case.fixed("resolver", group, "know your name server", ("read", resolver), _readable(box, resolver))
+    words = "have a name server that answers for what is granted" if box.network else "know your name server"
+    yield case.fixed("resolver", group, words, ("read", resolver), _readable(box, resolver))
     unscoped = shared and not box.scoped
     yield case.yes("abstract", group, "reach abstract sockets", ("unix", case.bait.abstract), unscoped)
     for name in case.host.abstract_sockets:
         if name.startswith(network.X11_ABSTRACT):
             short = name.rpartition("/")[2].lower()
             yield case.yes(f"abstract-{short}", group, f"reach {name}", ("unix", name), unscoped)
+
+
+def _servers(case: Case) -> Iterator[Row]:
+    """What is granted by name is there, and this machine's own name is not, which its resolver knows and no other.
+
+    The same is asked outside, and inside it goes on to there: lookups of granted names, and connections to granted
+    servers that are closed at once. Nobody is told more, and what would be asked about is left alone.
+    """
+    box, group = case.box, "network"
+    given = [servers.target(rule) for rule in box.network if rule.verb == "connect" and sandbox.ASK not in rule.flags]
+    named = [each for each in given if each.network is None and not each.wild]
+    for host in dict.fromkeys(each.host for each in named[:_MOST_SERVERS]):
+        yield case.fixed(f"name-{host}", group, f"look up {host}", ("resolves", host), True)
+    for each in [each for each in named if each.protocol == hosts.TCP][:_MOST_SERVERS]:
+        ask = ("tcp", each.host, each.port)
+        yield case.fixed(f"server-{each.text}", group, f"connect to {each.text}", ask, True)
+    own = socket.gethostname().lower()
+    known = box.share("network") or any(rule.verb == "resolve" for rule in box.network)
+    if not known and not any(each.matches(own) for each in given) and own.isascii() and not own.startswith("localhost"):
+        yield case.fixed("own-name", group, "look up this machine's own name", ("resolves", own), False)
 
 
 def _desktop(case: Case) -> Iterator[Row]:

@@ -5,7 +5,6 @@ it again with each intent that is not granted, so that it holds for every kind.
 """
 
 import dataclasses
-import ipaddress
 import os
 import pathlib
 import re
@@ -14,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from broker import journal, known, views
+from broker import journal, known, servers, views
 from intents import catalogue, compiler, decide, errors, explain, facts, model, paths, risk, sandbox, sight, trace
 from intents.kinds import env, path
 
@@ -23,7 +22,6 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _BUS_NAME = re.compile(r":[0-9.]+|[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 # First labels under which reverse names stand; a server's name hardly begins with one.
 _REVERSED = re.compile(r"(ai|app|at|be|ca|ch|com|cz|de|dev|edu|es|eu|fr|in|io|it|jp|me|net|nl|org|pl|ru|se|uk|us)[.]")
-_LOOPBACK = ("localhost", "ip6-localhost", "ip6-loopback")
 _VERBS = {
     "see": "it can see whether {} runs",
     "talk": "it can use everything that {} offers",
@@ -201,44 +199,8 @@ def _never(real: str, where: str, host: facts.HostFacts, *, write: bool) -> str:
 
 
 def _host(box: sandbox.Sandbox, asked: str) -> Answer:
-    name = _server(asked)
-    share = box.share("network")
-    if share is None:
-        says = "it has no network, only a loopback interface with nobody else on it"
-        return Answer(allowed=False, says=says, lines=(("a network of its own", sandbox.BASE),))
-    lines = ((share.describe(), share.because),)
-    if _loopback(name):
-        says = "it reaches what listens on this machine, as every program outside does"
-        return Answer(allowed=True, says=says, lines=lines)
-    if _address(name) is not None:
-        return Answer(allowed=True, says="it reaches every address that this machine reaches", lines=lines)
-    resolver = sight.look(box, "/etc/resolv.conf", read_link)
-    if resolver.line is None or resolver.stands is sight.Stands.NOTHING:
-        says = "it reaches every address; names are not looked up for it, but it can ask a name server itself"
-        return Answer(allowed=True, says=says, lines=lines)
-    says = "it can look the name up, and reaches every address that this machine reaches"
-    return Answer(allowed=True, says=says, lines=(*lines, (resolver.line.describe(), resolver.because)))
-
-
-def _server(asked: str) -> str:
-    """The name or address in ``HOST``, ``HOST:PORT``, ``[ADDRESS]:PORT`` or a URL."""
-    name = asked.partition("://")[2] or asked
-    name = name.partition("/")[0].rpartition("@")[2]
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0] if name.count(":") == 1 else name
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None
-
-
-def _loopback(name: str) -> bool:
-    address = _address(name)
-    return address.is_loopback if address else name in _LOOPBACK or name.endswith(".localhost")
+    said = servers.tell(box, servers.read(asked), read_link)
+    return Answer(allowed=said.allowed, says=said.says, lines=said.lines)
 
 
 def _bus(box: sandbox.Sandbox, name: str) -> Answer:

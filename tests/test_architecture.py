@@ -87,7 +87,7 @@ LAYERS = {
         "ui.choose",
         "ui",
         "session asker",
-        "views doctor describe",
+        "views doctor describe servers",
         "moving",
         "commands publishers explain why log pending rulings verify who uses",
         "news",
