@@ -266,3 +266,42 @@ def test_nothing_that_was_asked_moves_the_cursor(home: world.World) -> None:
         _, out, err = control.run(home, "why", APP, word)
         assert not {"\x1b", "\u202e"} & {*out, *err}, word
     assert json.loads(control.run(home, "why", APP, evil, "--json")[1])["asked"] == evil
+
+
+SERVERS: dict[str, dict[str, object]] = {
+    "net": {"kind": "network", "connect": ["www.example.org:443", "*.deep.example:80", "192.168.1.0/24:631"]},
+    "later": {"kind": "network", "connect": ["asked.example:22"], "ask": "on-use"},
+    "more": {"kind": "network", "connect": ["more.example:443", "time.example:123/udp"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("server", "allowed", "says", "intent"),
+    [
+        ("www.example.org", True, "looks the name up and reaches it at port 443", ""),
+        ("WWW.example.org.:443", True, "reaches it at port 443", ""),
+        ("https://www.example.org/page", True, "port 443", ""),
+        ("http://www.example.org/page", False, "reaches it at port 443 alone", ""),
+        ("a.b.deep.example:80", True, "port 80", ""),
+        ("deep.example:80", False, "there is no such name", ""),
+        ("192.168.1.7:631", True, "reaches it at port 631", ""),
+        ("192.168.2.7:631", False, "no way to that address", ""),
+        ("[2001:db8::1]:443", False, "no way to that address", ""),
+        ("asked.example:22", False, "you are asked when it first tries port 22", "later"),
+        ("more.example", False, "there is no such name", "more"),
+        ("time.example:123/udp", False, "there is no such name", "more"),
+        ("127.0.0.1:631", False, "there it finds itself", ""),
+        ("evil.example", False, "there is no such name", ""),
+    ],
+)
+def test_a_server_is_reached_by_a_rule_about_it(
+    home: world.World, server: str, allowed: bool, says: str, intent: str
+) -> None:
+    home.install(world.manifest(["/bin/true"], SERVERS, serial=3))
+    grant(home, "net")
+    told = asked(home, server, "--as", "host", allowed=allowed)
+    assert says in str(told["says"])
+    assert [row["intent"] for row in told["grants"]] == ([intent] if intent else [])  # type: ignore[attr-defined]
+    if intent:
+        grant(home, intent)
+        asked(home, server, "--as", "host", allowed=True)
