@@ -309,7 +309,7 @@ def test_json_of_both_commands_has_the_documented_keys(home: world.World) -> Non
     assert control.data(home, "grant", APP, "docs", *CONFIRMED)["now"] is None
     with lively.running(home):
         row = now(home, "revoke", "docs")
-        assert set(row) == {"pid", "sandbox_pid", "changed", "closed", "also", "open", "later", "stopped"}
+        assert set(row) == {"pid", "sandbox_pid", "changed", "closed", "also", "open", "later", "servers", "stopped"}
         json.dumps(row)
 
 
