@@ -274,3 +274,17 @@ def test_a_long_name_is_told_by_its_end() -> None:
     long = kinds.from_data({"kind": "network", "connect": [f"{'a' * 60}.evil.example.org:443"]})
     title = long.phrase(SEEN).title
     assert len(title) == 24 and title.endswith(".evil.example.org")
+
+
+def test_who_has_allowed_more_is_not_asked_for_less() -> None:
+    """An update that names its servers where it had the whole network."""
+    whole = kinds.from_data({"kind": "network", "scope": "host"})
+    old = model.Intent(id="net", scope=whole, optional=True, reason="r", if_denied="d")
+    life = model.Life(span=model.Lifespan.FOREVER)
+    for effect in model.Effect:
+        made = decide.decisions(old, (whole,), effect, life, {}, source="prompt", now=NOW)
+        delta = asking(*made)
+        assert not delta.questions and not delta.later and not delta.withdrawn
+        given = {scope for _, scope in decide.settle(delta).scopes()}
+        assert bool(given) is (effect is model.Effect.ALLOW)
+        assert all(scope.data().keys() == {"connect"} for scope in given)
