@@ -26,7 +26,7 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     info, begin, told, loud, *listening = (int(word) for word in arguments[0].split(b" "))
     found = rules.Rules(arguments[3:])
     asker = _asker(found, directory)
-    warden = _warden(found, directory, ready)
+    warden, telling = _warden(found, directory, ready)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     if os.fork() == 0:
         ours.close()
@@ -34,7 +34,7 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
             asker.close()
         status = 1
         try:
-            for handle in listening[1::2]:
+            for handle in [*listening[1::2], *([telling.fileno()] if telling else [])]:
                 os.close(handle)
             calls = bytes.fromhex(arguments[1].decode())
             status = _relay(theirs, found, calls, directory, (info, begin, told, loud), warden)
@@ -65,7 +65,13 @@ def _dialer(
     ready, *listening = handles
 
     dialing = dialer.Dialer(ours, found, loop.Loop(), os.environb)
-    desk = control.Desk(directory, found, dialing.send)
+
+    def tell(line: bytes) -> None:
+        dialing.send(line)
+        if telling and line[:5] == b"drop ":
+            telling.send(line)
+
+    desk = control.Desk(directory, found, tell)
     reached = _reached(found, ours, listening)
     asks = _asks(asker, found, desk, dialing)
     try:
@@ -108,10 +114,12 @@ def _reached(found: rules.Rules, relay: _socket.socket, listening: "list[int]") 
     return inbound.Inbound(found, relay, listening)
 
 
-def _warden(found: rules.Rules, directory: bytes, ready: int) -> "_socket.socket | None":
-    """Who leads an app to the internet, where it was granted that: a socket to it."""
+def _warden(
+    found: rules.Rules, directory: bytes, ready: int
+) -> "tuple[_socket.socket, _socket.socket] | tuple[None, None]":
+    """Who leads an app to the internet, where it was granted that: the relay's socket to it, and the dialer's."""
     if not found.internet:
-        return None
+        return None, None
     from broker.network import uplink
 
     return uplink.watch(found, directory, ready)

@@ -96,7 +96,8 @@ class Rules:
             elif verb == "resolve":
                 self.whose[verb], self.resolves = words
             elif verb == "internet":
-                self.whose[verb], self.internet = words
+                self.whose[verb] = words[0]
+                self.internet = max(self.internet, words[1])  # lan, the wider one, if there are both
             elif verb == "tool":
                 self.tools[words[0]] = words[1]
             else:

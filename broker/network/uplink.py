@@ -47,36 +47,45 @@ def relayed(found: "rules.Rules") -> "list[rules.Connect]":
     return [rule for rule in found.connects if stays(rule)]
 
 
-def watch(found: "rules.Rules", directory: bytes, ready: int) -> _socket.socket:
-    """Start the warden; the socket by which ``join`` reaches it. Raises OSError.
+def watch(found: "rules.Rules", directory: bytes, ready: int) -> "tuple[_socket.socket, _socket.socket]":
+    """Start the warden; the sockets by which ``join`` reaches it, and by which it is told what was dropped (§11.7).
 
     directory: for a file of a moment; ready: the writing end of the pipe that somebody reads as long as the app lives.
+    Raises OSError.
     """
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    keeper, joining = _pair()
+    told, telling = _pair()
     parent = os.getpid()
     if os.fork() == 0:
         try:
             _end_with(parent)
-            _close_all_but(ready, ours.fileno())
-            Warden(ours, found, directory, ready).run()
+            _close_all_but(ready, keeper.fileno(), told.fileno())
+            Warden(keeper, told, found, directory, ready).run()
         finally:
             os._exit(1)
-    ours.close()
-    return theirs
+    keeper.close()
+    told.close()
+    return joining, telling
+
+
+def _pair() -> "tuple[_socket.socket, _socket.socket]":
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
 
 
 class Warden:
     """What keeps the way out of one sandbox, in the host's network."""
 
-    def __init__(self, keeper: _socket.socket, found: "rules.Rules", directory: bytes, ready: int) -> None:
-        self._keeper, self._rules, self._ready = keeper, found, ready
+    def __init__(
+        self, keeper: _socket.socket, told: _socket.socket, found: "rules.Rules", directory: bytes, ready: int
+    ) -> None:
+        self._keeper, self._told, self._rules, self._ready = keeper, told, found, ready
         self._fifo = directory + b"/pasta"
         self._place = 0  # the keeper's pid: its namespaces are the sandbox's
         self._loaded = ""
         self._pasta = self._handle = 0
 
     def run(self) -> None:
-        """Serve until the app, the keeper or pasta is gone."""
+        """Serve until the app, the dialer, the keeper or pasta is gone, or the grant."""
         changes = hostside.changes()
         try:
             self._place = int(self._keeper.recv(LIMIT) or 0)
@@ -91,16 +100,20 @@ class Warden:
             self._end()
 
     def _wait(self, changes: _socket.socket) -> bool:
-        """Whether this machine's addresses have changed; False when it is over."""
+        """Whether the filter may have to be another one now; False when it is over."""
         poll = select.poll()
         poll.register(self._ready, 0)
-        poll.register(self._keeper.fileno(), select.POLLIN)
-        poll.register(changes.fileno(), select.POLLIN)
-        if self._handle:
-            poll.register(self._handle, select.POLLIN)
-        seen = [handle for handle, _ in poll.poll()]
+        handles = [self._keeper.fileno(), self._told.fileno(), changes.fileno(), self._handle]
+        for handle in filter(None, handles):
+            poll.register(handle, select.POLLIN)
+        seen = {handle for handle, _ in poll.poll()}
+        if self._told.fileno() in seen:
+            words = self._told.recv(LIMIT).decode("ascii", "replace").split(" ")
+            if words[0] != "drop":
+                return False
+            self._rules.drop(*words[1:3])
         hostside.drain(changes)
-        return seen == [changes.fileno()]
+        return bool(self._rules.internet) and seen <= {changes.fileno(), self._told.fileno()}
 
     def _refresh(self) -> None:
         """Load the filter for this machine as it is now, then let pasta begin, where it is not there and could be."""

@@ -5,6 +5,8 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,8 @@ def tried(protocol, host, port):
         with socket.socket(socket.AF_UNIX) as stream:
             stream.connect("\\0" + host)
         return "open"
+    if protocol == "links":
+        return "open" if len(socket.if_nameindex()) > 1 else "none"
     kind = socket.SOCK_STREAM if protocol in ("tcp", "kept") else socket.SOCK_DGRAM
     fresh = (protocol, host, port) not in kept
     if fresh:
@@ -164,6 +168,13 @@ class Running:
         return self.process.stdout.readline().decode().strip()
 
 
+def ended(here: world.World, app: Running, pasta: int) -> None:
+    """Wait until the app has no way out."""
+    peers.eventually(lambda: pasta not in processes(here), "the end of pasta")
+    peers.eventually(lambda: app.tries("links - 0") == "none", "the end of what it made")
+    assert app.tries(INTERNET[0]) == "enetunreach"
+
+
 @contextlib.contextmanager
 def running(here: world.World, removed: str = "") -> Iterator[Running]:
     made = Running(here, removed)
@@ -258,8 +269,7 @@ def test_without_pasta_there_is_no_network(net: fake_internet.Internet, victim: 
         status = pathlib.Path(f"/proc/{pasta}/status").read_text()
         parent = int(status.partition("PPid:")[2].split()[0])
         os.kill(pasta if victim == "pasta" else parent, signal.SIGKILL)
-        peers.eventually(lambda: pasta not in processes(here), "the end of pasta")
-        assert started.tries(INTERNET[0]) == "enetunreach"
+        ended(here, started, pasta)
         assert started.tries(f"tcp {fake_zone.LAN} {WEB}") != "open"
 
 
@@ -275,9 +285,9 @@ def test_nothing_is_left_behind(net: fake_internet.Internet) -> None:
         assert not [*here.base.rglob("pasta")]
 
 
-def changed(net: fake_internet.Internet, name: str, text: str) -> None:
-    """Give the fake machine one more address."""
-    code = f"from tests.real import fake_wiring as w\nw.enter({net.process.pid})\nw.address({name!r}, {text!r})"
+def wired(net: fake_internet.Internet, *lines: str) -> None:
+    """Change the fake machine's network; each line calls something of fake_wiring."""
+    code = "\n".join(("from tests.real import fake_wiring as w", f"w.enter({net.process.pid})", *lines))
     subprocess.run([sys.executable, "-c", code], check=True, cwd=world.ROOT)
 
 
@@ -294,8 +304,65 @@ def test_the_filter_follows_this_machine_s_addresses(net: fake_internet.Internet
     ):
         for each in (started, unaware):
             assert [each.tries(asked), each.tries(kept)] == ["open", "open"]
-        changed(mine, "eth0", "203.0.113.70/26")
+        wired(mine, "w.address('eth0', '203.0.113.70/26')")
         peers.eventually(lambda: started.tries(asked) != "open", "the new filter")
         assert started.tries(kept) != "open"
         assert started.tries(INTERNET[0]) == "open"
         assert unaware.tries(kept) == "open"
+
+
+def drop(here: world.World, *words: str) -> bytes:
+    """Take a grant back while the app runs, as ``intent-ctl revoke --now`` does."""
+    (place,) = here.base.rglob("run/*/network")
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(str(place))
+        stream.sendall(" ".join(("drop", *words)).encode() + b"\n")
+        return stream.recv(100)
+
+
+def test_what_is_taken_back_ends_at_once(net: fake_internet.Internet) -> None:
+    printer = f"tcp {fake_zone.LAN} 631"
+    with app(net, "internet", near=("192.168.77.0/24:631",)) as here, running(here) as started:
+        assert [started.tries(line) for line in (INTERNET[0], printer)] == ["open", "open"]
+        assert started.tries(f"kept {fake_zone.LAN} 631") == "open"
+        assert drop(here, "near").startswith(b"dropped")
+        peers.eventually(lambda: started.tries(printer) != "open", "the filter without it")
+        assert started.tries(f"kept {fake_zone.LAN} 631") != "open"
+        assert [started.tries(line) for line in (INTERNET[0], NAMES[1])] == ["open", "open"]
+        assert drop(here, "names").startswith(b"dropped")
+        peers.eventually(lambda: started.tries(NAMES[1]) != "open", "the filter without name servers")
+        assert started.tries(INTERNET[0]) == "open"
+        pasta = one(here, "pasta")
+        assert drop(here, "net").startswith(b"dropped")
+        ended(here, started, pasta)
+
+
+def test_a_filter_that_cannot_be_renewed_closes_the_way_out(net: fake_internet.Internet) -> None:
+    once = """
+from broker.network import uplink
+load, loads = uplink._load, []
+uplink._load = lambda *words: (loads.append(1), load(*words) if len(loads) == 1 else 1)[1]
+"""
+    with app(net, "internet") as here, running(here, removed=once) as started:
+        assert started.tries(INTERNET[0]) == "open"
+        pasta = one(here, "pasta")
+        drop(here, "names")
+        ended(here, started, pasta)
+
+
+def test_a_machine_that_is_offline_may_come_online_later() -> None:
+    with fake_internet.internet() as mine, app(mine, "internet") as here:
+        gateways = (fake_zone.RESOLVER, "2001:db8:1::1")
+        wired(mine, *(f"w._request(25, 0, {route(gateway)!r})" for gateway in gateways))
+        with running(here) as started:
+            assert started.tries(INTERNET[0]) == "enetunreach"
+            wired(mine, *(f"w.default({gateway!r})" for gateway in gateways))
+            peers.eventually(lambda: started.tries(INTERNET[0]) == "open", "the network")
+            assert started.tries(NEIGHBOURS[0]) != "open"
+
+
+def route(gateway: str) -> bytes:
+    """The body of a message about the default route (rtnetlink(7))."""
+    packed = socket.inet_pton(socket.AF_INET6 if ":" in gateway else socket.AF_INET, gateway)
+    head = struct.pack("=BBBBBBBBI", socket.AF_INET6 if ":" in gateway else socket.AF_INET, 0, 0, 0, 254, 4, 0, 1, 0)
+    return head + struct.pack("=HH", 4 + len(packed), 5) + packed
