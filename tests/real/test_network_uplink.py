@@ -48,6 +48,11 @@ def tried(protocol, host, port):
         return "open"
     stream.send(b"GET / HTTP/1.1\\r\\n\\r\\n" if kind == socket.SOCK_STREAM else b"x")
     data = stream.recv(4096)
+    while protocol == "kept" and b" sni " not in data:  # the rest of an answer is no answer
+        piece = stream.recv(4096)
+        if not piece:
+            return "closed"
+        data += piece
     if protocol == "tcp":
         stream.close()
     return "open" if data else "closed"
