@@ -48,7 +48,7 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
             os.close(handle)
     os.write(ready, b".")
     calls = bytes.fromhex(arguments[2].decode())
-    return _dialer(ours, found, calls, directory, (ready, *listening), asker)
+    return _dialer(ours, found, calls, directory, (ready, *listening), asker, telling)
 
 
 def _dialer(
@@ -58,6 +58,7 @@ def _dialer(
     directory: bytes,
     handles: "tuple[int, ...]",
     asker: "_socket.socket | None",
+    telling: "_socket.socket | None",
 ) -> int:
     """Do for the relay what has to be done in the host's network. handles: the ready pipe, and what listens."""
     from broker.network import control, dialer, forward, loop, shelter
