@@ -70,7 +70,10 @@ def _dialer(
     def tell(line: bytes) -> None:
         dialing.send(line)
         if telling and line[:5] == b"drop ":
-            telling.send(line)
+            try:
+                telling.send(line)
+            except OSError:  # there is no way out any more
+                return
 
     desk = control.Desk(directory, found, tell)
     reached = _reached(found, ours, listening)
