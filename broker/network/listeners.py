@@ -6,6 +6,7 @@ In the executor, so that a place that is taken stops the launch; what is made he
 import _socket
 import errno
 import os
+import select
 
 from broker.network import nearby, paths
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from broker.network import rules
 BACKLOG = 1024
+_TRIES = 20  # in a second
 _FIRST = 3  # SD_LISTEN_FDS_START: sd_listen_fds(3)
 _VARIABLES = (b"LISTEN_PID", b"LISTEN_FDS", b"LISTEN_FDNAMES", b"LISTEN_PIDFDID")
 _STREAM = _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
@@ -25,8 +27,27 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def make(listens: "Iterable[rules.Listen]") -> "list[tuple[int, _socket.socket]]":
     """All listening sockets, each with the number of its rule. Raises HostError, and then none is left open.
 
-    ``listen-taken``, ``listen-forbidden``, ``listen-place``, ``listen-not-passed``.
+    ``listen-taken``, ``listen-forbidden``, ``listen-place``, ``listen-not-passed``. What is taken is tried for a second
+    more: an app that was just stopped lets go of its place a moment after it has ended.
     """
+    rows = list(listens)
+    try:
+        for _ in range(_TRIES):
+            try:
+                return _make(rows)
+            except Exception as error:
+                if getattr(error, "code", "") != "listen-taken":
+                    raise
+            select.select((), (), (), 1 / _TRIES)
+        return _make(rows)
+    finally:
+        names = {rule.outside for rule in rows if rule.where == "systemd"}
+        for fd in [fd for fd, name in _passed(os.environb).items() if name in names]:  # others are closed already
+            os.close(fd)
+        forget()
+
+
+def _make(listens: "Iterable[rules.Listen]") -> "list[tuple[int, _socket.socket]]":
     opened: list[tuple[int, _socket.socket]] = []
     try:
         for index, rule in enumerate(listens):
@@ -35,8 +56,6 @@ def make(listens: "Iterable[rules.Listen]") -> "list[tuple[int, _socket.socket]]
         for _, made in opened:
             made.close()
         raise
-    finally:
-        forget()
     return opened
 
 
@@ -152,17 +171,25 @@ def _from_systemd(rule: "rules.Listen") -> "Iterator[_socket.socket]":
     if not numbers:
         raise _error("listen-not-passed", f"systemd passed no socket called `{rule.outside}`, for `{rule.intent}`")
     for fd in numbers:
-        try:
-            made = _socket.socket(fileno=os.dup(fd))
-        except OSError:
-            made = None
-        if made is None or not _takes_connections(made):
-            raise _error(
-                "listen-not-passed", f"what systemd passed as `{rule.outside}` is no socket that takes connections"
-            )
-        made.setblocking(False)
-        os.close(fd)
+        made = _duplicate(fd)
+        if made is None:
+            message = f"what systemd passed as `{rule.outside}` is no socket that takes connections"
+            raise _error("listen-not-passed", message)
         yield made
+
+
+def _duplicate(fd: int) -> "_socket.socket | None":
+    handle = os.dup(fd)
+    try:
+        made = _socket.socket(fileno=handle)
+    except OSError:
+        os.close(handle)
+        return None
+    if not _takes_connections(made):
+        made.close()
+        return None
+    made.setblocking(False)
+    return made
 
 
 def _takes_connections(made: _socket.socket) -> bool:
