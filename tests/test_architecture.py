@@ -45,6 +45,7 @@ LAYERS = {
     ),
     "broker": (
         "confine",
+        "landlock",
         "network.rules network.netlink network.namespace network.addresses network.hello network.message "
         "network.hostside network.tries network.paths network.loop",
         "network.nearby",
@@ -60,7 +61,7 @@ LAYERS = {
         "companions.wayland_registry companions.wayland_context companions.pulse_filter",
         "companions.x11_server companions.wayland_filter",
         "monitor user_terminal companions identity probe shell_probe",
-        "relay named landlock",
+        "relay named",
         "launch",
         "state stored",
         "wayland bus closure guards history programs tried userdirs mounts overrides",
@@ -197,7 +198,10 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
         _NETWORK | {"_signal", "intents.nft", "broker.network.addresses", "broker.network.hostside"},
         set(),
     ),
-    "broker.network.wall": (_NETWORK | {"broker.confine", "broker.network.namespace", "broker.network.netlink"}, set()),
+    "broker.network.wall": (
+        _NETWORK | {"broker.confine", "broker.landlock", "broker.network.namespace", "broker.network.netlink"},
+        set(),
+    ),
     "broker.companions.pulse_filter": (
         {"_socket", "os", "select"},
         {"broker.confine", "broker.companions.refusals"},

@@ -1,12 +1,10 @@
 """What the relay is left with before it reads the first byte of the app's: its sockets (SPEC §10.6)."""
 
 import _socket
-import _struct
 import ctypes
-import os
 import select
 
-from broker import confine
+from broker import confine, landlock
 from broker.network import namespace, netlink
 
 TYPE_CHECKING = False
@@ -18,8 +16,6 @@ MADE_UP_6 = (_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, "fd69:6e74:65
 SELF_6 = (_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, "fd69:6e74:656e::1"), 128)
 _POLL = 0.0005  # seconds
 _PATIENCE = 20000  # times that
-_RULESET, _ADD, _RESTRICT = 444, 445, 446  # landlock_create_ruleset(2) and the others, on every machine
-_WITH_PORTS, _CONNECT, _PORT = 4, 2, 2  # the first ABI; LANDLOCK_ACCESS_NET_CONNECT_TCP, LANDLOCK_RULE_NET_PORT
 _CAPABILITIES_3 = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: capget(2)
 
 
@@ -65,28 +61,7 @@ def close(directory: bytes, calls: bytes, ports: "Sequence[int]" = ()) -> None:
     if libc.capset(header, none):
         raise OSError(ctypes.get_errno(), "capabilities are kept")
     libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
-    if ports:
-        _connect_only(libc, ports)
+    # What it holds of the host's network is connected, but it could take that back and connect it anew.
+    if ports and landlock.version(libc) >= landlock.PORTS:
+        landlock.hold(libc, False, ports)
     confine.load(libc, calls)
-
-
-def _connect_only(libc: ctypes.CDLL, ports: "Sequence[int]") -> None:
-    """Let this process connect to these TCP ports alone, from whatever network a socket of its is of (landlock(7)).
-
-    What it holds of the host's network is connected, but could be taken back and connected anew. Does nothing where
-    the kernel has no such rules. Raises OSError.
-    """
-    if libc.syscall(_RULESET, None, ctypes.c_size_t(0), 1) < _WITH_PORTS:
-        return
-    ruleset = libc.syscall(_RULESET, _struct.pack("=QQ", 0, _CONNECT), ctypes.c_size_t(16), 0)
-    if ruleset < 0:
-        raise OSError(ctypes.get_errno(), "Landlock refused")
-    try:
-        for port in ports:
-            if libc.syscall(_ADD, ruleset, _PORT, _struct.pack("=QQ", _CONNECT, port), 0):
-                raise OSError(ctypes.get_errno(), "Landlock refused")
-        libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-        if libc.syscall(_RESTRICT, ruleset, 0):
-            raise OSError(ctypes.get_errno(), "Landlock refused")
-    finally:
-        os.close(ruleset)

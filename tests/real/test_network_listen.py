@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from broker import host, landlock
 from tests.conftest import must_work
 from tests.real import fake_internet, fake_zone, peers, world
 
@@ -84,11 +85,12 @@ def running(
     home: world.World,
     *words: str,
     program: str = APP,
+    removed: str = "",
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The app, for as long as the block."""
     with open(home.base / "said", "wb") as said:
         process = subprocess.Popen(
-            home.argv(world.APP, program, *words),
+            home.argv(world.APP, program, *words, removed=removed),
             env=home.environ,
             cwd=home.base,
             stdin=subprocess.DEVNULL,
@@ -232,6 +234,66 @@ def test_a_socket_of_the_host_would_be_a_way_out(home: world.World) -> None:
         assert ",out" in home.says(ESCAPE, str(port), _here(), removed=INHERITED, **given)
 
 
+BEGUN = "import time; print('begun', flush=True); time.sleep(60)"
+# A relay that was taken over: of each connection that it is passed it makes one to a service of the host's.
+TAKEN_OVER = """
+import ctypes
+from broker.network import inward
+libc = ctypes.CDLL(None)
+def take(_all, _words, outside):
+    libc.connect(outside.fileno(), bytes(16), 16)
+    outside.setblocking(True)
+    try:
+        outside.connect(("127.0.0.1", {port}))
+    except OSError:
+        pass
+inward.Inward.take = take
+"""
+
+
+def test_a_relay_that_was_taken_over_cannot_turn_what_it_holds_elsewhere(home: world.World) -> None:
+    """It may connect, which it has to; Landlock holds it to the ports that the app is reached at."""
+    must_work(host.landlock() >= landlock.PORTS, "Landlock that holds TCP to ports (Linux 6.7)")
+    port = free_port()
+    give(home, port)
+    for held in (True, False):
+        with socket.create_server(("127.0.0.1", 0)) as service:
+            removed = TAKEN_OVER.format(port=service.getsockname()[1])
+            removed += "" if held else "\nfrom broker import landlock\nlandlock.hold = lambda *_: None"
+            with running(home, program=BEGUN, removed=removed):
+                # What it does, it has done when the connection that it was passed has ended.
+                client = peers.eventually(lambda: _connected(("127.0.0.1", port)), "the listener")
+                with client:
+                    client.settimeout(peers.PATIENCE)
+                    with contextlib.suppress(ConnectionResetError):
+                        assert client.recv(1) == b""
+                service.settimeout(0.5 if held else peers.PATIENCE)
+                if held:
+                    with pytest.raises(TimeoutError):
+                        service.accept()
+                else:
+                    service.accept()[0].close()
+                peers.eventually(lambda: "begun" in told(home), "the app")  # what ends before that may outlive its end
+        peers.eventually(lambda: _free(port), "the end of it")
+
+
+def _connected(address: tuple[str, int]) -> socket.socket | None:
+    made = socket.socket()
+    try:
+        made.connect(address)
+    except OSError:
+        made.close()
+        return None
+    return made
+
+
+def _free(port: int) -> bool:
+    made = _connected(("127.0.0.1", port))
+    if made:
+        made.close()
+    return made is None
+
+
 def test_a_taken_port_is_refused_before_anything_starts(home: world.World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -298,10 +360,7 @@ def test_one_more_than_the_most_waits_and_is_served(home: world.World) -> None:
     port = free_port()
     give(home, port)
     few = "from broker.network import inbound\ninbound.MOST = 4"
-    argv = home.argv(world.APP, APP, f"127.0.0.1:{port}", "back", removed=few)
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(argv, env=home.environ, cwd=home.base, stdin=quiet, stdout=quiet, stderr=quiet)
-    try:
+    with running(home, f"127.0.0.1:{port}", "back", removed=few):
         reached(home, ("127.0.0.1", port))
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(6)]
@@ -319,9 +378,6 @@ def test_one_more_than_the_most_waits_and_is_served(home: world.World) -> None:
             for made in clients[4:]:
                 made.settimeout(peers.PATIENCE)
                 assert made.recv(1) == b"x"
-    finally:
-        process.terminate()
-        process.wait(peers.PATIENCE)
 
 
 def parsed(data: bytes) -> tuple[int, int, bytes, bytes, int, int]:
