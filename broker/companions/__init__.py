@@ -86,11 +86,12 @@ def _open_door(words: "list[bytes]", directory: bytes, beside: int, told: int, p
 
 def _listen(words: "list[bytes]") -> "list[tuple[int, _socket.socket]]":
     """What listens in the host's network for the app, with the numbers of its rules. Raises HostError."""
-    if not any(word[:7] == b"listen " for word in words):
+    listens = [word for word in words if word[:7] == b"listen "]
+    if not listens:
         return []
     from broker.network import listeners, rules
 
-    return listeners.make(rules.Rules(words[1:]).listens)
+    return listeners.make(rules.Rules(listens).listens)
 
 
 def wait(section: "tuple[bytes, ...]", pids: "list[int]", ready: int) -> None:

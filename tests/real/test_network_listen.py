@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -300,12 +301,7 @@ def test_who_can_connect(side: str, wanted: set[str]) -> None:
             assert {name for name, way in ways.items() if reaches("internet", *way)} == wanted
 
 
-LATER = """
-import sys
-sys.path.insert(0, {root!r})
-from tests.real import fake_wiring
-fake_wiring.address({at!r}, {text!r})
-"""
+LATER = "import sys; from tests.real import fake_wiring as w; w.enter(int(sys.argv[1])); w.address('eth1', sys.argv[2])"
 
 
 def test_an_address_of_the_local_network_that_comes_later_is_one_more() -> None:
@@ -319,7 +315,6 @@ def test_an_address_of_the_local_network_that_comes_later_is_one_more() -> None:
 
             peers.eventually(lambda: reaches(fake_zone.ME_LAN), "an answer")
             assert not reaches("192.168.77.99")
-            added = LATER.format(root=str(world.ROOT), at="eth1", text="192.168.77.99/24")
-            done = net.run("/usr/bin/python3", "-c", added)
-            assert done.returncode == 0, done.stderr
+            words = [sys.executable, "-c", LATER, str(net.process.pid), "192.168.77.99/24"]
+            subprocess.run(words, cwd=world.ROOT, check=True)
             peers.eventually(lambda: reaches("192.168.77.99"), "an answer there")
