@@ -110,7 +110,7 @@ def take(
         if (intent in ids or there in asked) and (there not in kept or _asks(kept[there]) is not asks):
             made += _drop(instance, intent, there, later, quiet=asks)
     for rule in _network(whole):
-        if rule.because in ids and rule.verb not in ("connect", "listen") and rule not in _network(left):
+        if rule.because in ids and rule.verb != "connect" and rule not in _network(left):
             made += _narrow(instance, rule, later)
     note(instance, made)
     return tuple(made), tuple(later)
@@ -194,11 +194,15 @@ def _drop(
 
 
 def _narrow(instance: runs.Instance, rule: sandbox.NetworkRule, later: list[Later]) -> Iterator[Server]:
-    """Take the internet, or the answers about any name."""
-    done = _said(instance, f"drop {rule.because}")[:1] == ["dropped"]
+    """Take the internet, the answers about any name, or the way in."""
+    said = _said(instance, f"drop {rule.because}")
+    done = said[:1] == ["dropped"]
     if rule.verb == "internet":
         done = beside.end(instance, _UPLINK) and done
-    if done:
+    if done and rule.verb == "listen":
+        port = f"port {rule.rule.split(' ')[1]}"
+        yield Server(intent=rule.because, server=port, granted=False, connections=int(said[1]))
+    elif done:
         yield Server(intent=rule.because, server=_WIDE.get(rule.verb, rule.verb), granted=False)
     else:
         later.append((rule.because, _SILENT))

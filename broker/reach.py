@@ -165,7 +165,7 @@ def _inside(
     if prober == PYTHON:
         command = (PYTHON, "-I", "-S", "-c", _text(), json.dumps(questions))
     # ``terminal`` lets it end with us, whatever the app would do.
-    asking = dataclasses.replace(box, command=command, terminal=True)
+    asking = dataclasses.replace(box, command=command, terminal=True, network=_outwards(box))
     with tempfile.TemporaryDirectory(prefix="reach-", dir=_own(at), ignore_cleanup_errors=True) as directory:
         # What a launch leaves for others to find it by: its record, its stamp, its instance for the desktop's portals.
         left = {name: f"{directory}/{name}" for name in ("run", "stamp", "instances")}
@@ -179,6 +179,11 @@ def _inside(
         said = err.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
         raise _failed(said or "it ended without an answer")
     return found
+
+
+def _outwards(box: sandbox.Sandbox) -> tuple[sandbox.NetworkRule, ...]:
+    """Its network without what lets others in: the app may be running, and has those places."""
+    return tuple(rule for rule in box.network if rule.verb != "listen")
 
 
 def _own(at: known.Here) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from broker import host, landlock
+from tests import control
 from tests.conftest import must_work
 from tests.real import fake_internet, fake_zone, peers, reached, world
 
@@ -243,20 +244,29 @@ def test_one_more_than_the_most_waits_and_is_served(home: world.World) -> None:
 def test_taking_it_back_closes_the_door_and_what_came_through(home: world.World) -> None:
     port = reached.free_port()
     reached.give(home, port)
-    with reached.running(home, f"127.0.0.1:{port}", "back") as process:
+    with reached.running(home, f"127.0.0.1:{port}", "back"):
         reached.reached(home, ("127.0.0.1", port))
         with socket.create_connection(("127.0.0.1", port)) as made:
             made.settimeout(peers.PATIENCE)
             made.sendall(b"x")
             assert made.recv(1) == b"x"
-            with socket.socket(socket.AF_UNIX) as control:
-                control.settimeout(peers.PATIENCE)
-                control.connect(f"{home.runtime}/intents/run/{process.pid}/network")
-                control.sendall(b"drop web\n")
-                assert control.recv(100) == b"dropped 1\n"
+            with home.here():
+                rows = control.data(home, "revoke", world.APP, "web", "--now")["now"]
+            wanted = {"intent": "web", "server": f"port {port}", "granted": False, "connections": 1}
+            assert isinstance(rows, list) and [row["servers"] for row in rows] == [[wanted]], rows
             with pytest.raises(ConnectionResetError):
                 made.recv(1)
         peers.eventually(lambda: reached.asked(("127.0.0.1", port)) is None, "the end of the listener")
+
+
+def test_what_it_reaches_is_looked_at_while_it_runs(home: world.World) -> None:
+    """The look starts the sandbox anew, and leaves alone where the app is reached."""
+    port = reached.free_port()
+    reached.give(home, port)
+    with reached.running(home, f"127.0.0.1:{port}", "http"):
+        reached.reached(home, ("127.0.0.1", port))
+        with home.here():
+            assert "as promised" in control.done(home, "reach", world.APP)
 
 
 WHO = """
