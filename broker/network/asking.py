@@ -54,13 +54,13 @@ class Asking:
     __slots__ = ("_channel", "_desk", "_gone", "_held", "_poll", "_refuse", "_rests", "_rules", "_waiting")
 
     def __init__(
-        self, channel: _socket.socket, found: rules.Rules, desk: control.Desk, refuse: "Callable[[str], object]"
+        self, channel: _socket.socket, found: rules.Rules, desk: control.Desk, refuse: "Callable[[str, int], object]"
     ) -> None:
         """refuse: lets whoever waits for a name go on without it."""
         self._channel, self._rules, self._desk, self._refuse = channel, found, desk, refuse
         self._held: dict[str, float] = {}  # intents that are asked about, and until when it is waited
         self._rests: dict[str, float] = {}  # intents that nothing waits for now, and until when
-        self._waiting: dict[str, str] = {}  # names, and whose
+        self._waiting: dict[tuple[str, int], str] = {}  # names and ports, and whose
         self._gone = False
         self._poll = select.epoll()
         self._poll.register(channel.fileno(), select.EPOLLIN)
@@ -69,17 +69,17 @@ class Asking:
         """What can be read when ``turn`` has something to do."""
         return self._poll.fileno()
 
-    def wanted(self, host: str) -> None:
-        """The app waits for a name, or an address, that has to be asked about."""
-        rule = self._rules.asking(host)
+    def wanted(self, host: str, port: int) -> None:
+        """The app waits for a name, or for what it has connected to at a port, that has to be asked about."""
+        rule = self._rules.asking(host, port)
         if rule is None:
             return
         now, intent = time.monotonic(), rule.intent
         self._desk.tries.add(rule.protocol, host, rule.port, "asked", intent)
         if self._gone or now < self._rests.get(intent, 0.0) or len(self._waiting) >= MOST:
-            self._refuse(host)
+            self._refuse(host, port)
             return
-        self._waiting[host] = intent
+        self._waiting[host, port] = intent
         if intent not in self._held:
             self._held[intent] = now + WAIT
             try:
@@ -119,8 +119,8 @@ class Asking:
             self._later(words[0])
         elif verb in ("rule", "drop"):
             self._desk.apply(said)
-            for host in [each for each in self._waiting if self._rules.asking(each) is None]:
-                del self._waiting[host]  # whoever waits goes on by the rules
+            for each in [each for each in self._waiting if self._rules.asking(*each) is None]:
+                del self._waiting[each]  # whoever waits goes on by the rules
             for intent in [each for each in self._held if each not in self._waiting.values()]:
                 del self._held[intent]
 
@@ -128,9 +128,9 @@ class Asking:
         """Nobody waits for it any more, for now."""
         self._held.pop(intent, None)
         self._rests[intent] = time.monotonic() + REST
-        for host in [each for each, whose in self._waiting.items() if whose == intent]:
-            del self._waiting[host]
-            self._refuse(host)
+        for each in [each for each, whose in self._waiting.items() if whose == intent]:
+            del self._waiting[each]
+            self._refuse(*each)
 
     def close(self) -> None:
         """Let go of the asker, which ends."""

@@ -41,7 +41,8 @@ class Dial:
 class Dialer:
     """Everything that is done for one sandbox in the host's network.
 
-    wanted: is told of each name that waits for somebody's decision. It may be replaced.
+    wanted: is told of each name that waits for somebody's decision, with the port it is tried at, or 0. It may be
+    replaced.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Dialer:
     ) -> None:
         """environment: of whoever started the app, for what it says of proxies. Raises OSError."""
         self._relay, self.rules, self.loop = relay, found, looping
-        self.wanted: Callable[[str], None] = _nobody
+        self.wanted: Callable[[str, int], None] = _nobody
         self.desk: control.Desk | None = None
         self.near, self.lookup = surroundings.Surroundings(), lookup.Lookup(looping, resolver)
         self._proxies = proxy.Proxies(environment)
@@ -63,7 +64,8 @@ class Dialer:
         self._known: list[rules.Connect] = []  # the rules that were looked through last
         self._dials: dict[str, Dial] = {}
         self._ends: dict[str, Callable[[], None]] = {}  # of dials: what gives up what they wait for
-        self._waiting: dict[str, str] = {}  # names that somebody has to decide about, by number of the request
+        # Names, and ports or 0, that somebody has to decide about, by the number of the request.
+        self._waiting: dict[str, tuple[str, int]] = {}
         self._unsent: list[tuple[bytes, _socket.socket | None]] = []
         relay.setblocking(False)
         looping.watch(relay.fileno(), loop.READ, self._heard)
@@ -92,8 +94,8 @@ class Dialer:
         words = rest.decode("ascii").split(" ") if verb != b"query" else []
         if verb == b"dial" and len(words) == 3:
             self._dial(number, words[0], words[1], int(words[2]))
-        elif verb == b"may" and len(words) == 1:
-            self._may(number, words[0])
+        elif verb == b"may" and len(words) in (1, 2):
+            self._may(number, words[0], int((*words[1:], "0")[0]))
         elif verb == b"query":
             self._query(number, rest)
         elif verb == b"look":
@@ -137,29 +139,29 @@ class Dialer:
         else:
             self.send(f"no {number} not-granted".encode())
 
-    def _may(self, number: str, host: str) -> None:
-        """Wait until somebody has decided about a name: with a rule for it, or with none left that asks."""
+    def _may(self, number: str, host: str, port: int) -> None:
+        """Wait until somebody has decided about a name, or about it at a port: until there is a rule, or none asks."""
         if len(self._waiting) >= WAITING:
             self.send(f"no {number} busy".encode())
             return
-        self._waiting[number] = host
+        self._waiting[number] = host, port
         self.recheck()
         if number in self._waiting:
-            self.wanted(host)
+            self.wanted(host, port)
 
-    def refuse(self, name: str) -> None:
+    def refuse(self, name: str, port: int) -> None:
         """Nobody has decided about a name in time: whoever waits for it goes on without."""
-        for number, host in list(self._waiting.items()):
-            if host == name:
+        for number, waiting in list(self._waiting.items()):
+            if waiting == (name, port):
                 del self._waiting[number]
                 self.send(f"no {number} busy".encode())
 
     def recheck(self) -> None:
         """The rules have changed: what waits for one goes on, what is dialled under one that has gone is given up."""
         self._known = [*self.rules.connects, *self.rules.asks]
-        for number, host in list(self._waiting.items()):
-            given = any(self.rules.of_name(host))
-            if given or self.rules.asking(host) is None:
+        for number, (host, port) in list(self._waiting.items()):
+            given = self.rules.find("tcp", host, port) is not None if port else any(self.rules.of_name(host))
+            if given or self.rules.asking(host, port) is None:
                 del self._waiting[number]
                 self.send(f"ok {number}".encode() if given else f"no {number} not-granted".encode())
         for dial in list(self._dials.values()):
@@ -311,5 +313,5 @@ class Dialer:
         self.loop.close()
 
 
-def _nobody(host: str) -> None:
+def _nobody(host: str, port: int) -> None:
     return

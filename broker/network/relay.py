@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from broker.network import inward
 MOST = 8192  # connections at once, where the limit of descriptors allows as many
+MOST_ASKED = 64  # connections that wait for somebody's answer
 MOST_COUNTED = 200  # different targets
 INWARD = connections.INWARD
 RESERVE = 192  # descriptors that no connection takes: pipes, the resolver's, the loop's
@@ -24,6 +25,7 @@ class Relay:
         """channel: to the dialer; six: there is IPv6; descriptors: how many there may be. Raises OSError."""
         self._rules, self._six, self._descriptors = found, six, descriptors
         self.loop = turns.Loop()
+        self._asked = 0  # connections that wait for somebody's answer
         commands = {b"in": self._in, b"drop": self._drop, b"rule": self._rule, b"count": self._count}
         self.dialing = dialing.Dialing(self.loop, channel, commands)
         self.connections = connections.Connections(self.loop, self.dialing, self._changed)
@@ -36,7 +38,7 @@ class Relay:
         self.resolver = resolver.Resolver(self.loop, self.stub, resolver.ADDRESS, resolver.PORT)
         self._listen_prefixes()
         for number, name in self.stub.names():
-            for rule in found.of_name(name):
+            for rule in found.about(name):
                 self._listen_name(rule.protocol, number, rule.port)
 
     def _room(self) -> int:
@@ -48,7 +50,8 @@ class Relay:
 
     def _listen_prefixes(self) -> None:
         """Of many addresses all are listened on, by one socket: two of one port cannot be."""
-        prefixes = [(rule.prefix, rule.protocol, rule.port) for rule in self._rules.connects if rule.prefix]
+        every = (*self._rules.connects, *self._rules.asks)
+        prefixes = [(rule.prefix, rule.protocol, rule.port) for rule in every if rule.prefix]
         for (family, address, bits), protocol, port in sorted(prefixes, key=lambda row: row[0][2]):
             one = bits == len(address) * 8
             self._listen(protocol, family, _socket.inet_ntop(family, address if one else bytes(len(address))), port)
@@ -67,11 +70,32 @@ class Relay:
         """The app has connected to something that is listened on."""
         address, port = app.getsockname()[:2]
         found = self._meant(app.family, address, port, "tcp")
+        if found is None and self._held(app, address, port):
+            return
         if found is None:
             self.dialing.hint(f"tried tcp {address} {port} not-granted".encode("ascii"))
             flows.abort(self.loop, app)
         else:
             self.connections.arrived(app, *found, port)
+
+    def _held(self, app: _socket.socket, address: str, port: int) -> bool:
+        """Whether somebody is asked about what the app has connected to, which then waits for the answer."""
+        number = stub.number_of(_socket.inet_pton(app.family, address))
+        host = self.stub.name(number) if number else address
+        if not host or self._rules.asking(host, port) is None or self._asked >= MOST_ASKED:
+            return False
+
+        def answered(verb: bytes, _rest: bytes, _handles: "list[int]") -> None:
+            self._asked -= 1
+            found = self._meant(app.family, address, port, "tcp") if verb == b"ok" else None
+            if found:
+                self.connections.arrived(app, *found, port)
+            else:
+                flows.abort(self.loop, app)
+
+        self._asked += 1
+        self.dialing.ask(b"may", f"{host} {port}".encode("ascii"), answered)
+        return True
 
     def _meant(self, family: int, address: str, port: int, protocol: str) -> "tuple[rules.Connect, str] | None":
         """The rule that lets the app send there, and the host that it means."""
@@ -121,9 +145,12 @@ class Relay:
         """Whether there is still a rule for something that is listened on."""
         family, address, port = key
         if address == _ANY[family]:
-            meant = [rule for rule in self._rules.connects if (rule.protocol, rule.port) == (protocol, port)]
+            every = (*self._rules.connects, *self._rules.asks)
+            meant = [rule for rule in every if (rule.protocol, rule.port) == (protocol, port)]
             return any(rule.prefix and rule.prefix[0] == family for rule in meant)
-        return self._meant(family, address, port, protocol) is not None
+        number = stub.number_of(_socket.inet_pton(family, address))
+        asked = self._rules.asking(self.stub.name(number) if number else address, port)
+        return asked is not None or self._meant(family, address, port, protocol) is not None
 
     def _in(self, words: bytes, handles: "list[int]") -> None:
         """Somebody outside connected to what the app may be reached by."""
@@ -184,7 +211,7 @@ def prepare(found: rules.Rules, channel: _socket.socket, six: bool) -> Relay:
     """
     from broker.network import netlink
 
-    for rule in found.connects:
+    for rule in (*found.connects, *found.asks):
         if rule.prefix and not (rule.prefix[0] == _socket.AF_INET6 and not six):
             try:
                 netlink.add_local(*rule.prefix)

@@ -107,6 +107,10 @@ class Rules:
         """The rules about a name."""
         return (rule for rule in self.connects if rule.names(name))
 
+    def about(self, name: str) -> "Iterator[Connect]":
+        """The rules about a name, those that have to be asked about as well."""
+        return (rule for rule in (*self.connects, *self.asks) if rule.names(name))
+
     def add(self, argument: str) -> bool:
         """One more rule, while the app runs; whether it could be: nothing but named hosts can.
 
@@ -135,11 +139,15 @@ class Rules:
         if self.whose.get("internet") == intent and not host:
             self.internet = ""
 
-    def asking(self, name: str) -> "Connect | None":
-        """The rule that lets the user be asked about a name or an address."""
+    def asking(self, name: str, port: int = 0) -> "Connect | None":
+        """The rule that lets the user be asked about a name or an address; port: at that TCP port, unless it is 0."""
         prefix = _prefix(name)
-        held = (each for each in self.asks if (each.holds(*prefix[:2]) if prefix else each.names(name)))
-        return next(held, None)
+        for rule in self.asks:
+            if (rule.holds(*prefix[:2]) if prefix else rule.names(name)) and (
+                not port or (rule.protocol, rule.port) == ("tcp", port)
+            ):
+                return rule
+        return None
 
     def find(self, protocol: str, host: str, port: int) -> "Connect | None":
         """The rule that lets a name or an address be dialled at that port."""

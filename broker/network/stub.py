@@ -67,19 +67,24 @@ class Stub:
             self._names.append(rule.host)
 
     def added(self, rule: rules.Connect) -> None:
-        """A rule that has come: what has an address already is listened for at its port. Raises OSError."""
+        """A rule that has come: what has an address then is listened for at its port. Raises OSError."""
         self._enter(rule)
         for number, name in self.names():
-            if name and rule.names(name):
-                self._listen(rule.protocol, number, rule.port)
+            for each in (rule, *self._rules.asks) if rule.names(name) else ():
+                if each.names(name):
+                    self._listen(each.protocol, number, each.port)
 
     def names(self) -> "list[tuple[int, str]]":
         """(number, name) of what has an address."""
         return [(number, name) for number, name in enumerate(self._names) if name]
 
+    def name(self, number: int) -> str:
+        """The name that has the n-th made-up address; empty for none."""
+        return self._names[number] if 0 <= number < len(self._names) else ""
+
     def target(self, number: int, port: int, protocol: str) -> "tuple[rules.Connect, str] | None":
         """The rule and the name that the n-th made-up address stands for."""
-        name = self._names[number] if 0 <= number < len(self._names) else ""
+        name = self.name(number)
         rule = self._rules.find(protocol, name, port) if name else None
         if rule is None:
             return None
@@ -99,20 +104,19 @@ class Stub:
         elif query.group != message.INTERNET:
             reply(message.answer(query, message.REFUSED))
         else:
-            about = list(self._rules.of_name(query.name))
-            if about:
-                reply(self._known(query, about))
+            if any(self._rules.of_name(query.name)):
+                reply(self._known(query))
             elif self._rules.asking(query.name) is not None:
                 self._hold(query, reply)
             else:
                 self._unknown(query, reply, stream)
 
-    def _known(self, query: message.Query, about: "list[rules.Connect]") -> bytes:
+    def _known(self, query: message.Query) -> bytes:
         """The answer for a granted name: its own address, and nothing for other types."""
         if query.kind not in (message.A, message.AAAA):
             return message.answer(query, message.OKAY)
         try:
-            number = self._numbers.get(query.name) or self._numbered(query.name, about)
+            number = self._numbers.get(query.name) or self._numbered(query.name)
         except OSError:
             number = 0
         if not number:
@@ -124,7 +128,7 @@ class Stub:
             return message.answer(query, message.OKAY, [made_up(_socket.AF_INET, number)])
         return message.answer(query, message.OKAY, [made_up(_socket.AF_INET6, number)] if self._six else ())
 
-    def _numbered(self, name: str, about: "list[rules.Connect]") -> int:
+    def _numbered(self, name: str) -> int:
         """The number of a name below a wildcard, which the least used one loses for it; 0 when all are in use.
 
         Raises OSError.
@@ -136,7 +140,7 @@ class Stub:
                 return 0
             self._names[number] = name
             try:
-                for rule in about:
+                for rule in self._rules.about(name):
                     self._listen(rule.protocol, number, rule.port)
             except OSError:
                 self._names[number] = ""
@@ -199,10 +203,10 @@ class Stub:
             reply(message.fits(query, rest, stream) if good else message.answer(query, message.FAILED))
         elif number in self._held:
             held = self._held.pop(number)
-            about = list(self._rules.of_name(held.name))
+            given = verb == b"ok" and any(self._rules.of_name(held.name))
             code = message.NO_SUCH_NAME if rest == b"not-granted" else message.FAILED
             for query, reply in held.questions:
-                reply(self._known(query, about) if verb == b"ok" and about else message.answer(query, code))
+                reply(self._known(query) if given else message.answer(query, code))
 
     def _try(self, name: str) -> None:
         if name not in self._tried and len(self._tried) >= TRIED:

@@ -92,7 +92,7 @@ def test_it_waits_for_the_answer_and_goes_on(home: networked.Home) -> None:
             question = asked(home)
             assert intents(question) == ["ask"] and not fetch.found
             said = control.done(home, "pending")
-            assert f"It can contact two.test, port {home.port}, nothing else." in said and '"To work."' in said
+            assert f"two.test, port {home.port}" in said and '"To work."' in said
             assert "is told at once" in answer(home, "ask=allow")
             assert fetch.ends()
         assert fetches(app, "two.test", home.port) and not questions(home)
@@ -229,6 +229,38 @@ def test_it_ends_with_the_app(home: networked.Home) -> None:
         pid = peers.eventually(lambda: asker(app), "the asker")
         answer(home, "ask=deny")
     peers.eventually(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "the end of the asker")
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[networked.Home, networked.Server]]:
+    """An app that may reach one port of this machine and of a name, and asks for another of both."""
+    with networked.home() as made:
+        other = networked.Server()
+        try:
+            asks = [f"one.test:{other.port}", f"127.0.0.1:{other.port}"]
+            ask = {"kind": "network", "connect": asks, "ask": "on-use"}
+            made.offer({"net": {"kind": "network", "connect": [f"one.test:{made.port}"]}, "ask": ask})
+            made.decide("net")
+            yield made, other
+        finally:
+            other.close()
+
+
+@pytest.mark.parametrize("host", ["one.test", "127.0.0.1"])
+@pytest.mark.parametrize("verdict", ["allow", "deny"])
+def test_a_connection_waits_like_a_name(
+    ports: tuple[networked.Home, networked.Server], host: str, verdict: str
+) -> None:
+    home, other = ports
+    with networked.running(home) as app:
+        assert fetches(app, "one.test", home.port) and not questions(home)
+        with trying(app, host, other.port) as fetch:
+            assert intents(asked(home)) == ["ask"] and other.connected() == 0
+            critical = ["--confirm", "ask"] if verdict == "allow" else []
+            answer(home, f"ask={verdict}", *critical)
+            assert fetch.ends() is (verdict == "allow")
+        assert fetches(app, host, other.port) is (verdict == "allow")
+        assert fetches(app, "one.test", home.port) and not questions(home)
 
 
 def test_a_revocation_of_what_was_allowed_on_use_takes_it(home: networked.Home) -> None:
