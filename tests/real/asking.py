@@ -29,6 +29,7 @@ from tests.real import terminal
 WORD = "kestrel"
 NEVER = 1e6  # seconds until keys count: a page that is never settled
 SOON = 0.2
+STILL = 0.1  # seconds without a change, after which what is on the screen is all of it
 WAITING = "Keys count in a moment"
 NO_ANSWER = 3
 
@@ -80,6 +81,12 @@ class Asked(terminal.Terminal):
     def see(self, text: str) -> None:
         """Wait until ``text`` stands on the screen."""
         self.until(lambda: self.shows(text), f"{text!r} does not stand on the screen: {self.lines()}")
+
+    def changed(self, before: "list[str]", complaint: str) -> None:
+        """Wait until the screen is another one than before, and drawn to its end: what is half drawn shows no cursor."""
+        self.until(lambda: self.lines() != before, complaint)
+        while (last := self.lines()) and (self.pause(STILL), self.lines())[1] != last:
+            pass
 
     def settle(self) -> None:
         """Wait until the page says that keys count."""

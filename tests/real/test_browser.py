@@ -1,7 +1,6 @@
 """``intent-ctl`` without arguments on a real terminal: it shows what is there, and what is changed there is changed."""
 
 import contextlib
-import functools
 import json
 import os
 import pwd
@@ -146,15 +145,11 @@ def states(home: world.World, account: str) -> dict[str, str]:
 
 def down_to(viewed: Viewed, text: str) -> None:
     """Go down until the cursor stands on the row that begins with the text."""
-
-    def differs(before: list[str]) -> bool:
-        return viewed.lines() != before
-
     viewed.settle()
     while not any(line.lstrip("│ ").startswith(f"> {text}") for line in viewed.lines()):
         before = viewed.lines()
         viewed.press("j")
-        viewed.until(functools.partial(differs, before), f"there is no {text!r} to go down to")
+        viewed.changed(before, f"there is no {text!r} to go down to")
 
 
 def started(home: world.World, account: str) -> str:

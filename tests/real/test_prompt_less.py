@@ -1,6 +1,5 @@
 """Less than is asked for, on a real terminal: by the sheet and in plain lines (SPEC §8.4)."""
 
-import functools
 import json
 from collections.abc import Iterator
 
@@ -52,11 +51,7 @@ def read(asked: asking.Asked) -> None:
     while asked.shows("more to read"):
         before = asked.lines()
         asked.hand("j")
-        asked.until(functools.partial(differs, asked, before), "the page does not move")
-
-
-def differs(asked: asking.Asked, before: list[str]) -> bool:
-    return asked.lines() != before
+        asked.changed(before, "the page does not move")
 
 
 def less(asked: asking.Asked) -> None:

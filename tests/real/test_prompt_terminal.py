@@ -1,6 +1,5 @@
 """The sheet on a real terminal: what it shows is what was meant, and only a hand can answer it (SPEC §8.4)."""
 
-import functools
 import itertools
 import os
 import signal
@@ -60,7 +59,7 @@ def read_all(asked: asking.Asked) -> Iterator[None]:
             return
         before = asked.lines()
         asked.press("\x1b[B")
-        asked.until(functools.partial(differs, asked, before), "the page does not move")
+        asked.changed(before, "the page does not move")
 
 
 def body(asked: asking.Asked) -> list[str]:
@@ -72,16 +71,12 @@ def consecutive(some: list[str], lines: list[str]) -> bool:
     return len(some) > 3 and any(lines[start : start + len(some)] == some for start in range(len(lines)))
 
 
-def differs(asked: asking.Asked, before: list[str]) -> bool:
-    return asked.lines() != before
-
-
 def top(asked: asking.Asked) -> None:
     """Go back up to the first row."""
     while not asked.shows("asks what it"):
         before = asked.lines()
         asked.press("\x1b[A")
-        asked.until(functools.partial(differs, asked, before), "the page does not move")
+        asked.changed(before, "the page does not move")
 
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
