@@ -83,7 +83,7 @@ class Asked(terminal.Terminal):
         self.until(lambda: self.shows(text), f"{text!r} does not stand on the screen: {self.lines()}")
 
     def changed(self, before: "list[str]", complaint: str) -> None:
-        """Wait until the screen is another one than before, and drawn to its end: what is half drawn shows no cursor."""
+        """Wait until the screen is another one than before, and drawn to its end: a part shows no cursor."""
         self.until(lambda: self.lines() != before, complaint)
         while (last := self.lines()) and (self.pause(STILL), self.lines())[1] != last:
             pass
