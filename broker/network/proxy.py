@@ -66,12 +66,12 @@ class Proxies:
     def __init__(self, environment: "Mapping[bytes, bytes]") -> None:
         """environment: that of whoever started the app."""
 
-        def said(name: bytes) -> bytes:
+        def of(name: bytes) -> bytes:
             return environment.get(name, b"") or environment.get(name.upper(), b"")
 
-        web, other = said(b"http_proxy") or said(b"all_proxy"), said(b"https_proxy") or said(b"all_proxy")
+        web, other = of(b"http_proxy") or of(b"all_proxy"), of(b"https_proxy") or of(b"all_proxy")
         self._web, self._other = (Server(url) if url else None for url in (web, other))
-        self._direct = said(b"no_proxy").decode("ascii", "replace").lower().replace(",", " ").split()
+        self._direct = of(b"no_proxy").decode("ascii", "replace").lower().replace(",", " ").split()
 
     def of(self, host: str, port: int, address: bytes = b"") -> "Server | None":
         """The proxy that a connection goes through. address: packed, where the host is one.
