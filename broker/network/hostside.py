@@ -13,6 +13,7 @@ _GET_ADDRESS, _GET_ROUTE = 22, 26  # RTM_GETADDR, RTM_GETROUTE
 _DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _DONE, _ERROR, _CHANGED = 3, 2, 0x10  # NLMSG_DONE, NLMSG_ERROR, NLM_F_DUMP_INTR
 _CLONED = 0x200  # RTM_F_CLONED
+_MAIN = 254  # RT_TABLE_MAIN, in which pasta looks
 _UNICAST, _OURS = 1, (2, 3, 4)  # RTN_UNICAST; RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST
 _BEYOND = {5, 9, 18}  # RTA_GATEWAY, RTA_MULTIPATH, RTA_VIA
 # A route of fewer bits that has no gateway is a tunnel to everywhere, not a network of neighbours.
@@ -58,7 +59,7 @@ def look() -> "tuple[list[Prefix], list[Prefix], bool]":
                 own.add((found.get(1, bytes(size)), bits))
             elif kind == _UNICAST and not _BEYOND & found.keys():
                 near.add((found.get(1, bytes(size)), bits))
-            leads_out = leads_out or (kind == _UNICAST and bits == 0)
+            leads_out = leads_out or (kind == _UNICAST and bits == 0 and body[4] == _MAIN)
     kept = [sorted(each for each in known if each[1] >= _LEAST.get(len(each[0]), 129)) for known in (own, near)]
     return kept[0], kept[1], leads_out
 
