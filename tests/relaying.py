@@ -137,11 +137,20 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return int(made.getsockname()[1])
 
 
+def _port_of_both() -> int:
+    """A port that no datagrams and no connections use."""
+    while True:
+        port = free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made, contextlib.suppress(OSError):
+            made.bind((HERE, port))
+            return port
+
+
 @contextlib.contextmanager
 def scene(monkeypatch: pytest.MonkeyPatch, *arguments: str, descriptors: int = 4096) -> Iterator[Scene]:
     """A relay with these rules."""
     monkeypatch.setattr(resolver, "ADDRESS", HERE)
-    monkeypatch.setattr(resolver, "PORT", 0)
+    monkeypatch.setattr(resolver, "PORT", _port_of_both())
     before = set(os.listdir("/proc/self/fd"))
     made = Scene(rules.Rules(each.encode() for each in arguments), descriptors)
     try:

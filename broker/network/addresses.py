@@ -57,6 +57,19 @@ def pack(text: str) -> Prefix:
 _PREFIXES = tuple((pack(text), kind) for text, kind in _TABLE)
 
 
+_listed: dict[bytes, str] = {}  # what the table says of addresses that were looked for
+_MOST_LISTED = 1024
+
+
+def _kind(address: bytes) -> str:
+    kind = _listed.get(address)
+    if kind is None:
+        if len(_listed) >= _MOST_LISTED:
+            _listed.clear()
+        kind = _listed[address] = next((kind for prefix, kind in _PREFIXES if holds(prefix, address)), PUBLIC)
+    return kind
+
+
 def kind_of(address: bytes, own: "Iterable[Prefix]" = (), near: "Iterable[Prefix]" = ()) -> str:
     """What an address is: one of the words above.
 
@@ -66,7 +79,7 @@ def kind_of(address: bytes, own: "Iterable[Prefix]" = (), near: "Iterable[Prefix
     if holds(_NAT64, address):
         inner = kind_of(address[12:], own, near)
         return inner if inner in (PUBLIC, SELF, METADATA) else TUNNEL
-    kind = next((kind for prefix, kind in _PREFIXES if holds(prefix, address)), PUBLIC)
+    kind = _kind(address)
     if kind not in (PUBLIC, LAN, RESERVED):
         return kind
     if any(holds(prefix, address) for prefix in own):

@@ -28,7 +28,8 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP
 _TO_THE_END = select.EPOLLRDHUP | select.EPOLLPRI | _BROKEN  # a short read does not mean that there is no more
 _READABLE = select.EPOLLIN | _TO_THE_END
 _WRITABLE = select.EPOLLOUT | _BROKEN
-_ALL = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_COMING = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLET
+_ALL = _COMING | select.EPOLLOUT
 _buffer = memoryview(bytearray(COPY))
 
 
@@ -90,7 +91,9 @@ class Flow:
         "_pipe",
         "_pipes",
         "_waiting",
+        "awaited",
         "ended",
+        "full",
         "last",
         "readable",
         "source",
@@ -102,6 +105,7 @@ class Flow:
         self.source, self.target, self._pipes = source, target, pipes
         self.readable = True
         self.to_the_end = self.ended = False
+        self.full = self.awaited = False  # whether the target takes no more, and whether it is awaited that it does
         self.last = False  # the other direction has ended: both sides are closed next
         self._bulk = False
         self._pipe: tuple[int, int] | None = None
@@ -116,6 +120,7 @@ class Flow:
         moved = 0
         while moved < TURN:
             if (self._waiting or self._held) and not self._drain():
+                self.full = True
                 return False
             if self.ended or not self.readable:
                 break
@@ -221,8 +226,8 @@ class Pair:
         self._loop, self._over = loop, over
         self.inside, self.outside, self.rights = inside, outside, rights
         self._flows: tuple[Flow, ...] = (Flow(inside, outside, pipes), Flow(outside, inside, pipes))
-        loop.watch(inside, _ALL, self._from_inside, self.reset)
-        loop.watch(outside, _ALL, self._from_outside, self.reset)
+        loop.watch(inside, _COMING, self._from_inside, self.reset)
+        loop.watch(outside, _COMING, self._from_outside, self.reset)
 
     def begin(self) -> None:
         """Pass on what the app has sent already. Raises OSError."""
@@ -274,7 +279,12 @@ class Pair:
             one.last = two.last = True
         if one.ended and two.ended:
             self.close()
-        elif more:
+            return
+        for flow in self._flows:
+            if flow.full and not flow.awaited:  # most never are
+                flow.awaited = True
+                self._loop.change(flow.target, _ALL)
+        if more:
             self._loop.again(self)
 
     def _fail(self) -> None:

@@ -103,7 +103,7 @@ print(len(streams), lost, flush=True)
 FEW = """
 import select
 waiting = []
-for number in range(90):
+for number in range(200):
     stream = socket.socket()
     stream.setblocking(False)
     stream.connect_ex(("127.0.0.1", PORT))
@@ -240,8 +240,8 @@ def limited(here: world.World, port: int, removed: str = "") -> subprocess.Compl
 def test_where_there_are_no_more_descriptors_connections_wait(here: world.World, port: int) -> None:
     here.says(BEGIN + END, str(port))
     done = limited(here, port)
-    assert (done.stdout, done.stderr) == ("90\n", "")
-    assert limited(here, port, removed="from broker.network import relay\nrelay.RESERVE = -10**6\n").stdout != "90\n"
+    assert (done.stdout, done.stderr) == ("200\n", "")
+    assert limited(here, port, removed="from broker.network import relay\nrelay.RESERVE = -10**6\n").stdout != "200\n"
 
 
 @pytest.mark.parametrize("half", ["dialer", "relay"])
