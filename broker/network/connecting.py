@@ -90,13 +90,20 @@ class Race:
             try:
                 made = make(address, _socket.SOCK_STREAM)
                 self._running[made.fileno()] = made
-                self._loop.watch(made.fileno(), loop.WRITE, self._ready(made))
                 code = made.connect_ex(target(address, self._port))
-                if code not in (0, errno.EINPROGRESS):
+                if code == errno.EINPROGRESS:  # what is near has answered by now: connect(2) says so when asked again
+                    code = made.connect_ex(target(address, self._port))
+                if code not in (0, errno.EALREADY):
                     raise OSError(code, os.strerror(code))
+                if code:
+                    self._loop.watch(made.fileno(), loop.WRITE, self._ready(made))
             except OSError as error:
                 self._failed(made, error.errno or 0)
                 continue
+            if not code:
+                del self._running[made.fileno()]
+                self._end(made, "")
+                return
             if self._left:
                 self._next = self._loop.after(DELAY, self._go_on)
             return
