@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import socket
 import struct
 import time
@@ -137,6 +138,17 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return int(made.getsockname()[1])
 
 
+@contextlib.contextmanager
+def many_descriptors() -> Iterator[None]:
+    """As many as this process may have: an ordinary user's has few, unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def _port_of_both() -> int:
     """A port that no datagrams and no connections use."""
     while True:
@@ -154,7 +166,8 @@ def scene(monkeypatch: pytest.MonkeyPatch, *arguments: str, descriptors: int = 4
     before = set(os.listdir("/proc/self/fd"))
     made = Scene(rules.Rules(each.encode() for each in arguments), descriptors)
     try:
-        yield made
+        with many_descriptors():
+            yield made
     finally:
         made.relay.close()
         made._theirs.close()

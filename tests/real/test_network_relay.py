@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import relaying
 from tests.real import peers, world
 
 pytestmark = pytest.mark.real
@@ -189,7 +190,7 @@ def _serve(ready: selectors.BaseSelector, listener: socket.socket) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with echo() as found:
+    with relaying.many_descriptors(), echo() as found:
         yield found
 
 
