@@ -7,6 +7,7 @@ import pytest
 
 from broker import prompts, wire
 from intents import bwrap, compiler, decide, diff, facts, hosts, kinds, model, plan, sandbox, seccomp
+from intents import rules as rules_of
 from tests.test_compile import NOW, TOOLS, TUN, host
 
 SEEN = host(programs=TOOLS, nodes=(TUN,))
@@ -288,3 +289,32 @@ def test_who_has_allowed_more_is_not_asked_for_less() -> None:
         given = {scope for _, scope in decide.settle(delta).scopes()}
         assert bool(given) is (effect is model.Effect.ALLOW)
         assert all(scope.data().keys() == {"connect"} for scope in given)
+
+
+SERVERS = ("x.ads.example:443", "www.example.org:443", "10.1.2.3:443")
+
+
+@pytest.mark.parametrize(
+    ("denied", "left"),
+    [
+        ({"connect": ["*.ads.example:443"]}, {"www.example.org:443", "10.1.2.3:443"}),
+        ({"connect": ["10.0.0.0/8:443"]}, {"x.ads.example:443", "www.example.org:443", "internet"}),
+        ({"connect": ["10.0.0.0/8:80"]}, {*SERVERS, "internet"}),
+        ({"scope": "internet"}, {"10.1.2.3:443"}),
+        ({"scope": "lan"}, set()),
+        ({"scope": "host"}, set()),
+        ({"scope": "host", "ports": [25]}, {*SERVERS, "internet", "lan"}),
+    ],
+)
+def test_what_the_administrator_denies_is_denied_within_more_as_well(denied: dict[str, object], left: set[str]) -> None:
+    rule = model.Rule(
+        file="a", line=1, app="*", kind="network", effect=model.Effect.DENY, locked=True, reason="r",
+        scope=kinds.from_data({"kind": "network", **denied}),
+    )  # fmt: skip
+    held = rules_of.about([rule], asking().vetted, SEEN)
+    asked: dict[str, dict[str, object]] = {
+        **{server: {"connect": [server]} for server in SERVERS},
+        **{scope: {"scope": scope} for scope in ("internet", "lan", "host")},
+    }
+    found = {name for name, keys in asked.items() if held.left(kinds.from_data({"kind": "network", **keys}))[0]}
+    assert found == left
