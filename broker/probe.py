@@ -152,6 +152,8 @@ def _connects(family: int, kind: int, address: object) -> bool:
         with socket.socket(family, kind) as opened:
             opened.settimeout(PATIENCE)
             opened.connect(address)  # type: ignore[arg-type]
+    except ConnectionResetError:  # it was taken, and ended before we could see that: nobody's port refuses instead
+        return True
     except OSError:
         return False
     return True
