@@ -51,7 +51,7 @@ def examine(environ: Mapping[str, str]) -> tuple[Finding, ...]:
         return (*found, _proxy(), Finding(name="account", status=MISSING, sentence=_sentence(error), fix=error.hint))
     displays = (_wayland(seen.wayland), _x11(seen.x11), _abstract(seen), _window(dialog.missing(environ)))
     buses = (_proxy(), *(_bus(name, seen) for name in ("session", "system")))
-    return (*found, *displays, *buses, _runtime(kept), *_reserved(kept), *_overrides(kept))
+    return (*found, *displays, *buses, _uplink(), _runtime(kept), *_reserved(kept), *_overrides(kept))
 
 
 def render(findings: Sequence[Finding]) -> str:
@@ -203,6 +203,19 @@ def _window(missing: str) -> Finding:
     lacking = f"A start without a terminal cannot ask: /usr/bin/python3 does not find {what} (Debian's {missing})."
     package = _PACKAGES.get((missing, programs.package_manager()), missing)
     return Finding(name=name, status=DEGRADED, sentence=lacking, fix=programs.install(package))
+
+
+def _uplink() -> Finding:
+    """Whether the internet can be given without the rest; servers by name need nothing of this."""
+    name = "internet alone"
+    for program, package in network.TOOLS:
+        if not programs.find(program, (*programs.SEARCH, *programs.ADMIN)):
+            lacking = f"`{program}` is not installed: an app gets servers by name or the whole network, not the internet."
+            return Finding(name=name, status=DEGRADED, sentence=lacking, fix=programs.install(package))
+    if not os.access(network.TUN, os.R_OK | os.W_OK):
+        lacking = f"{network.TUN} is not yours to use: an app gets servers by name or the whole network."
+        return Finding(name=name, status=DEGRADED, sentence=lacking, fix=f"modprobe tun && chmod 0666 {network.TUN}")
+    return Finding(name=name, status=OK, sentence="Apps can have the internet without your local network and services.")
 
 
 def _abstract(seen: facts.HostFacts) -> Finding:

@@ -30,6 +30,7 @@ NAMES = {
     "X11",
     "abstract sockets",
     "questions in a window",
+    "internet alone",
     "xdg-dbus-proxy",
     "session bus",
     "system bus",
@@ -177,6 +178,19 @@ def test_reachable_abstract_sockets_are_named() -> None:
     old = facts.from_json(json.dumps({**text, "landlock": 3}))
     found = doctor._abstract(old)
     assert (found.status, "@/tmp/.X11-unix/X0" in found.sentence) == (doctor.DEGRADED, True)
+
+
+def test_what_the_internet_alone_takes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for program, package in network.TOOLS:
+        there = {name: f"/usr/bin/{name}" for name, _ in network.TOOLS if name != program}
+        monkeypatch.setattr(programs, "find", lambda name, _search, there=there: there.get(name, ""))
+        found = doctor._uplink()
+        assert (found.status, program in found.sentence, package in found.fix) == (doctor.DEGRADED, True, True)
+    monkeypatch.setattr(programs, "find", lambda name, _search: f"/usr/bin/{name}")
+    monkeypatch.setattr(network, "TUN", "/dev/full")
+    assert doctor._uplink().status == (doctor.OK if os.access("/dev/full", os.W_OK) else doctor.DEGRADED)
+    monkeypatch.setattr(network, "TUN", "/dev/nowhere")
+    assert (doctor._uplink().status, "/dev/nowhere" in doctor._uplink().fix) == (doctor.DEGRADED, True)
 
 
 def test_a_reserved_place_that_others_could_change_is_found(home: pathlib.Path) -> None:
