@@ -210,7 +210,7 @@ def _uplink() -> Finding:
     name = "internet alone"
     for program, package in network.TOOLS:
         if not programs.find(program, (*programs.SEARCH, *programs.ADMIN)):
-            lacking = f"`{program}` is not installed: an app gets servers by name or the whole network, not the internet."
+            lacking = f"`{program}` is not installed: an app gets servers by name or the whole network."
             return Finding(name=name, status=DEGRADED, sentence=lacking, fix=programs.install(package))
     if not os.access(network.TUN, os.R_OK | os.W_OK):
         lacking = f"{network.TUN} is not yours to use: an app gets servers by name or the whole network."
