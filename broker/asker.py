@@ -58,18 +58,19 @@ class Asker:
         instance = runs.read(f"{self._directory}.json")
         if instance is None:
             raise Gone
-        seen = -1
         with journal.Journal.open(self._at().places) as book:
+            seen = max((event.seq for event in book.events(limit=1)), default=0)
+            asked = True
             while True:
-                events = book.events(after=seen) if seen >= 0 else book.events(limit=1)
-                if self._tried and (events or seen < 0):
-                    seen = max([seen, *(event.seq for event in events)])
-                    self._look(book, instance)
-                patient = time.monotonic() - self._asked < PATIENT
-                if self._hear(LOOK if patient else LATER if self._tried else None):
-                    seen = max(seen, 0)
+                if asked:
                     self._look(book, instance)
                     self._put(book, instance)
+                events = book.events(after=seen)
+                if events:
+                    seen = events[-1].seq
+                    self._look(book, instance)
+                patient = time.monotonic() - self._asked < PATIENT
+                asked = self._hear(LOOK if patient else LATER if self._tried else None)
 
     def _hear(self, seconds: float | None) -> bool:
         """Take what the companion says; False where it says nothing for so long. Raises Gone."""
