@@ -41,12 +41,20 @@ _REFUSED: tuple[tuple[str, tuple[Network, ...]], ...] = (
     ("an IPv4 address in the clothes of IPv6", _networks("::ffff:0:0/96", "::/96")),
     ("what intents makes up inside a sandbox", _networks("198.18.0.0/15", "fd69:6e74:656e::/96")),
 )
+# Where a cloud gives whoever asks the keys of the machine: the ones that are not link-local. A range may hold them; the
+# dialer and the filter know them as well, and do not let it lead there.
+METADATA = _networks(
+    *("168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32"),
+    *("fd00:ec2::254/128", "fd00:ec2::23/128", "fd20:ce::254/128"),
+)
 # This machine itself. 127.0.0.1 and ::1 can be named, for one service; other addresses and names of it cannot.
 OWN = _networks("127.0.0.0/8", "::1/128")
 _ITSELF = "this machine itself"
 _INSTEAD = "Write `127.0.0.1:9050` for one of its services."
-# The user's own network: private addresses (RFC 1918, 4193, 6598, and site-local ones of old).
-LAN = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10")
+# The user's own network: private addresses (RFC 1918, 4193, 6598, 8215, and site-local ones of old).
+LAN = _networks(
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"), *("fc00::/7", "fec0::/10", "64:ff9b:1::/48")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -163,6 +171,8 @@ def _address(text: str, host: str, port: int, protocol: str) -> Target:
     for why, refused in _REFUSED:
         if not own and any(_within(network, each) for each in refused):
             raise _error(text, f"it is {why}", _NEXT)
+    if network in METADATA:
+        raise _error(text, "it is where a cloud tells the keys of this machine", _NEXT)
     if host != shown:
         raise _error(text, "it is not in its shortest form", instead)
     if own and shown not in ("127.0.0.1", "::1"):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from intents import errors, facts, model, paths, risk
-from intents.kinds import path
+from intents.kinds import network, path
 
 EVERY_APP = "*"
 
@@ -73,6 +73,8 @@ class Rules:
             return scope
         if rule.scope is None:
             return None
+        if isinstance(scope, network.Network) and isinstance(rule.scope, network.Network):
+            return None if scope.touches(rule.scope) else scope
         if not isinstance(scope, path.Path) or not isinstance(rule.scope, path.Path):
             return scope if scope.meet(rule.scope) is None else None
         level = path.ACCESS.index(rule.scope.access)

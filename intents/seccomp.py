@@ -110,6 +110,7 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C  # both type into the terminal that starte
 _FIONBIO = 0x5421  # whether reading from a socket waits
 _SYS_SOCKET, _SYS_SOCKETPAIR = 1, 8  # linux/net.h
 _SYS_SENDS = (11, 16, 20)  # SYS_SENDTO, SYS_SENDMSG, SYS_SENDMMSG
+_SENDS = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}  # call -> which argument is its flags
 _MPTCP, _FASTOPEN = 262, 0x20000000  # IPPROTO_MPTCP of linux/in.h, MSG_FASTOPEN of linux/socket.h
 _PER_LINUX, _PER_LINUX32 = 0, 8  # other personalities turn address randomisation and other hardening off
 # In a granted directory such a file is for everybody outside, and runs as the user: an accomplice needs no more. Files
@@ -296,7 +297,15 @@ def relay(machine: str, *, connects: bool) -> bytes:
     """
     calls = {*_COMPANION.split(), *_RELAY.split()} - (set() if connects else {"connect"})
     waits = _Guard(argument=1, jump=_JEQ, values=(_FIONBIO,), hit=Verdict.ALLOW, miss=Verdict.ENOSYS, words="FIONBIO")
-    return _only(_machine(machine), sorted(calls), (INET, INET6), {"ioctl": waits})
+    # Else what was connected and taken back could be connected anew without connect, and Landlock would not see it.
+    sends = {name: _no_opening(argument) for name, argument in _SENDS.items() if name in calls}
+    return _only(_machine(machine), sorted(calls), (INET, INET6), {"ioctl": waits, **sends})
+
+
+def _no_opening(argument: int) -> _Guard:
+    """A call whose flags, this argument, do not have the first packet open a connection."""
+    refused, words = Verdict.EOPNOTSUPP, "MSG_FASTOPEN"
+    return _Guard(argument=argument, jump=_JSET, values=(_FASTOPEN,), hit=refused, miss=Verdict.ALLOW, words=words)
 
 
 def dialer(machine: str) -> bytes:
@@ -326,17 +335,7 @@ def held(machine: str) -> bytes:
     protocol = _Guard(
         argument=2, jump=_JEQ, values=(_MPTCP,), hit=Verdict.EPROTONOSUPPORT, miss=Verdict.ALLOW, words="IPPROTO_MPTCP"
     )
-    sends = {
-        name: _Guard(
-            argument=argument,
-            jump=_JSET,
-            values=(_FASTOPEN,),
-            hit=Verdict.EOPNOTSUPP,
-            miss=Verdict.ALLOW,
-            words="MSG_FASTOPEN",
-        )
-        for name, argument in (("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3))
-    }
+    sends = {name: _no_opening(argument) for name, argument in _SENDS.items()}
     # Where flags and protocol lie in memory, no filter can see them.
     blind = _Guard(
         argument=0,

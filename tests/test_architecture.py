@@ -50,7 +50,7 @@ LAYERS = {
         "network.hostside network.tries network.paths network.loop",
         "network.nearby",
         "network.stub network.uplink network.control network.listeners network.inward network.surroundings "
-        "network.lookup network.connecting network.shelter",
+        "network.lookup network.connecting network.shelter network.post",
         "network.inbound network.forward network.proxy network.asking",
         "network.turns",
         "network.flows network.dialing",
@@ -142,7 +142,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network": (
         _NETWORK | {"broker.network.rules"},
         {f"broker.network.{name}" for name in ("asking", "control", "dialer", "forward", "inbound", "loop")}
-        | {f"broker.network.{name}" for name in ("shelter", "uplink")}
+        | {f"broker.network.{name}" for name in ("connecting", "shelter", "uplink")}
         | {f"broker.network.{name}" for name in ("namespace", "relay", "wall")},
     ),
     **{
@@ -152,14 +152,15 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     **{
         f"broker.network.{name}": (_NETWORK | {f"broker.network.{below}" for below in needed.split()}, set())
         for name, needed in {
-            "connecting": "loop",
+            "post": "loop",
             "lookup": "loop",
             "surroundings": "addresses hostside",
             "proxy": "addresses loop",
             "forward": "addresses connecting loop message",
-            "dialer": "addresses connecting control forward lookup loop proxy rules surroundings",
+            "dialer": "addresses connecting control forward lookup loop post proxy rules surroundings",
         }.items()
     },
+    "broker.network.connecting": (_NETWORK | {"broker.network.loop"}, {"resource"}),
     "broker.network.control": (_NETWORK | {"broker.network.rules", "broker.network.tries"}, set()),
     "broker.network.asking": (_NETWORK | {"sys", "broker.network.control", "broker.network.rules"}, set()),
     "broker.network.paths": (_NETWORK, set()),

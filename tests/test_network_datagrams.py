@@ -205,3 +205,22 @@ def test_dropping_the_intent_ends_it(scene: relaying.Scene, port: int) -> None:
         app.recv(1)
     with pytest.raises(BlockingIOError):
         server.recv(1)
+
+
+def test_an_address_that_stands_for_another_name_now_leads_there(
+    scene: relaying.Scene, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datagrams, "RECHECK", 0)
+    app = bound(scene)
+    app.sendto(b"one", (HERE, port))
+    _, server = dialled(scene)
+    assert gets(scene, server)[0] == b"one"
+    app.sendto(b"two", (HERE, port))
+    assert gets(scene, server)[0] == b"two"
+    before = scene.relay.datagrams._meant
+    rule, _ = before(socket.AF_INET, HERE, port, "udp") or pytest.fail("no rule")
+    scene.relay.datagrams._meant = lambda *_: (rule, "127.0.0.3")
+    app.sendto(b"three", (HERE, port))
+    said, other = dialled(scene)
+    assert said.split(" ")[2:] == ["udp", "127.0.0.3", str(port)]
+    assert gets(scene, other)[0] == b"three"

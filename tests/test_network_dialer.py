@@ -5,6 +5,7 @@ import _thread
 import contextlib
 import os
 import pathlib
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -278,7 +279,9 @@ def test_datagrams_go_to_where_the_name_leads(scene: Make) -> None:
         told, outside = made.hear()
         assert told == "ok 1" and outside is not None
         with outside:
+            assert outside.family == socket.AF_UNIX  # what is of the network can send anywhere: udp(7)
             outside.send(b"what time is it")
+            made.until(lambda: select.select([clock], [], [], 0)[0])
             assert clock.recv(100) == b"what time is it"
 
 
@@ -318,6 +321,15 @@ def test_a_name_that_asks_waits_until_somebody_has_decided(scene: Make) -> None:
     made.rules.drop("all")
     made.dialer.recheck()
     assert made.hear()[0] == "no s2 not-granted"
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J.example.net", "a\n.example.net", "A.example.net", "a..example.net"])
+def test_nobody_is_asked_about_what_is_no_name(scene: Make, name: str) -> None:
+    made = scene("connect all tcp *.example.net 443 ask")
+    wanted: list[tuple[str, int]] = []
+    made.dialer.wanted = lambda host, port: wanted.append((host, port))
+    assert made.ask(f"may s1 {name}") == "no s1 not-granted"
+    assert wanted == []
 
 
 def test_no_question_is_forwarded_where_that_was_not_granted(scene: Make) -> None:

@@ -147,7 +147,7 @@ def test_hostile_files_end_in_one_error(home: world.World) -> None:
     path = ruled.write(home)
     for body, says in (
         (b"#" * (10 << 20), "65536 bytes"),
-        (b"[[rule]]\nreason = \"\xff\"\n", "UTF-8"),
+        (b'[[rule]]\nreason = "\xff"\n', "UTF-8"),
         (b"x = " + b"[" * 2000, "nested"),
         (b"\0", "TOML"),
     ):
@@ -201,6 +201,27 @@ def test_what_is_locked_is_shown_as_locked_with_the_reason(home: world.World) ->
     path.unlink()
     assert control.states(home) == {"net": "allowed", "notes": "allowed"}, "what the user said counts again"
     assert "to allow" not in control.run(home, "why", APP, "example.org")[1]
+
+
+@pytest.mark.parametrize(
+    ("denied", "denies"),
+    [
+        ({"scope": "lan"}, True),
+        ({"scope": "internet"}, True),
+        ({"connect": ["10.0.0.0/8:443"]}, True),
+        ({"connect": ["time.example.org:123/udp"]}, True),
+        ({"connect": ["10.0.0.0/8:22"]}, False),
+        ({"scope": "host", "ports": [22]}, False),
+    ],
+)
+def test_the_hosts_network_by_ports_is_no_way_round_a_denial(
+    home: world.World, denied: dict[str, object], denies: bool
+) -> None:
+    scope = {"kind": "network", "scope": "host", "ports": [443]}
+    home.install(world.manifest(["/bin/true"], {"net": scope}, serial=2))
+    control.done(home, "grant", APP, "net")
+    ruled.write(home, ruled.rule("network", "deny", **denied))
+    assert control.states(home) == {"net": "denied" if denies else "allowed"}
 
 
 def test_a_locked_intent_is_not_changed_by_command(home: world.World) -> None:

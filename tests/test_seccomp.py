@@ -364,6 +364,20 @@ def test_what_holds_tcp_to_ports_refuses_the_two_ways_round(machine: str, high: 
     assert {verdict(machine, socket, 2, 1, protocol, program=program) for protocol in range(262)} == {"allow"}
 
 
+@pytest.mark.parametrize("connects", [False, True])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_relay_opens_no_connection_by_what_it_sends(machine: str, connects: bool) -> None:
+    program = seccomp.relay(machine, connects=connects)
+    for number, at in (((44, 206), 3), ((46, 211), 2)):
+        call = number[column(machine)]
+        assert verdict(machine, call, *[0x20000000 if place == at else 0 for place in range(6)], program=program) == (
+            "EOPNOTSUPP"
+        )
+        assert verdict(machine, call, *([0xDFFFFFFF] * 6), program=program) == "allow"
+    connect = (42, 203)[column(machine)]
+    assert verdict(machine, connect, program=program) == ("allow" if connects else "ENOSYS")
+
+
 def test_what_holds_tcp_to_ports_sees_nothing_in_memory() -> None:
     program = seccomp.held(X86_64)
     found = {call: verdict(X86_64, 102, call, audit=FOREIGN[X86_64]["i386"], program=program) for call in range(1, 21)}

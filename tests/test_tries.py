@@ -152,6 +152,11 @@ def test_a_revocation_counts_here_and_is_told_to_the_relay(talking: Talking) -> 
     assert talking.rules.resolves == ""
 
 
+@pytest.mark.parametrize("said", ["counted tcp a\nrule 443 1", "dropped 1\nend", "ruled \x1b[2J"])
+def test_what_the_relay_says_stays_on_its_line(talking: Talking, said: str) -> None:
+    assert not talking.desk.heard(said.split(" "))
+
+
 def test_what_has_to_be_asked_about_gives_nothing_before(talking: Talking) -> None:
     asked = talking.rules.asking("ask.example.org")
     assert asked is not None and talking.rules.find("tcp", "ask.example.org", 443) is None

@@ -61,10 +61,10 @@ def _dialer(
     telling: "_socket.socket | None",
 ) -> int:
     """Do for the relay what has to be done in the host's network. handles: the ready pipe, and what listens."""
-    from broker.network import control, dialer, forward, loop, shelter
+    from broker.network import connecting, control, dialer, forward, loop, shelter
 
     ready, *listening = handles
-
+    connecting.most = connecting.ceiling()
     dialing = dialer.Dialer(ours, found, loop.Loop(), os.environb)
 
     def tell(line: bytes) -> None:

@@ -14,8 +14,21 @@ if TYPE_CHECKING:
 DELAY = 0.25  # seconds until the next address is tried beside the last: RFC 8305, 5
 PATIENCE = 20.0  # seconds for all of them
 MOST = 8  # addresses
+RESERVE = 96  # descriptors that no connection takes: those of who looks names up, and of the user, who takes them back
 _FAMILY = {4: _socket.AF_INET, 16: _socket.AF_INET6}
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def ceiling() -> int:
+    """How many descriptors connections leave untouched, once there may be as many as there can."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(RESERVE, hard - RESERVE) if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+most = 1 << 20  # the number from which on a descriptor is not for a connection: the kernel gives the lowest (dup(2))
 
 
 def turns(found: "Iterable[bytes]") -> "list[bytes]":
@@ -31,7 +44,11 @@ def turns(found: "Iterable[bytes]") -> "list[bytes]":
 
 def make(address: bytes, kind: int) -> _socket.socket:
     """A socket for this address that does not wait. Raises OSError."""
-    return _socket.socket(_FAMILY[len(address)], kind | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+    made = _socket.socket(_FAMILY[len(address)], kind | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+    if made.fileno() >= most:
+        made.close()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return made
 
 
 def target(address: bytes, port: int, scope: int = 0) -> "tuple[str, int] | tuple[str, int, int, int]":

@@ -80,7 +80,7 @@ class Desk:
         """Take a message of the relay's, as words; whether it was for us. What it says is not believed but counted."""
         if words[0] == "tried" and len(words) in (5, 6) and all(each.isdigit() for each in (words[3], *words[5:])):
             self.tries.add(words[1], words[2], int(words[3][:5]), words[4], times=int((*words[5:], "1")[0][:9]))
-        elif words[0] in ("dropped", "ruled", "counted", "no-rule"):
+        elif words[0] in ("dropped", "ruled", "counted", "no-rule") and all(map(str.isprintable, words)):
             self._answer(words)
         else:
             return False

@@ -1,7 +1,7 @@
 """Datagrams between the app and what it may reach by UDP (SPEC §10.6).
 
-A session is one socket of the app's and one target. Outside it has a socket of its own, which the dialer connected, so
-that nobody but the target can answer; what the target says goes back from the address that the app sent to.
+A session is one socket of the app's and one target. Outside it has a socket of its own, which the dialer connected and
+keeps, so that nobody but the target can answer; what the target says goes back from the address that the app sent to.
 """
 
 import _socket
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 IDLE = 180.0  # seconds that a session may be silent: RFC 4787, 4.3, wants two minutes at least
 MOST = 1024  # sessions; the one that was silent the longest makes room for another
 DIALLING = 256  # ... of which so many are dialled
+RECHECK = 1.0  # seconds: what an address stands for may have become another name while nothing was sent there
 AGAIN = 1.0  # seconds until it is tried again where that was in vain
 EARLY, EARLY_BYTES = 16, 65536  # datagrams and bytes that wait until there is one
 BATCH = 64  # datagrams that one socket passes on before others have their turn
@@ -40,7 +41,19 @@ _view = memoryview(_buffer)
 class Session:
     """What one socket of the app's and one target say to each other."""
 
-    __slots__ = ("_all", "_bytes", "_early", "_inside", "_number", "_outside", "_until", "key", "rights", "source")
+    __slots__ = (
+        "_all",
+        "_bytes",
+        "_early",
+        "_inside",
+        "_number",
+        "_outside",
+        "_until",
+        "checked",
+        "key",
+        "rights",
+        "source",
+    )
 
     def __init__(self, everything: "Datagrams", key: "Key", rights: flows.Rights) -> None:
         self._all, self.key, self.rights = everything, key, rights
@@ -51,6 +64,7 @@ class Session:
         self._bytes = 0
         self._number = 0
         self._until = 0.0  # it is not dialled again before
+        self.checked = everything.loop.now
 
     def _dial(self) -> None:
         if self._all.loop.now < self._until or len(self._all.waiting) >= DIALLING:
@@ -89,8 +103,11 @@ class Session:
         except OSError:  # the last one was not wanted, this one is too large, or there is no room
             return
 
-    def _ready(self, _events: int) -> None:
+    def _ready(self, events: int) -> None:
         outside = self._outside
+        if events & select.EPOLLHUP:  # the dialer has ended it
+            self.close()
+            return
         for _ in range(BATCH):
             if outside is None:
                 return
@@ -160,6 +177,7 @@ class Datagrams:
             else:
                 made.setsockopt(_socket.IPPROTO_IP, _PKTINFO, 1)
             made.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, BUFFER)
+            made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)  # beside the resolver, whose port is 53
             made.bind((address, port))
             self.loop.watch(made, turns.READ, lambda _events: self._read(made, port), self._failed)
         except OSError:
@@ -186,6 +204,8 @@ class Datagrams:
             to = _arriving(told)
             key = (inside, to, sender)
             session = self.sessions.get(key)
+            if session is not None and self.loop.now - session.checked >= RECHECK:
+                session = self._checked(session, port)
             if session is None:
                 session = self._made(key, port)
             if session is not None:
@@ -206,6 +226,16 @@ class Datagrams:
         session = Session(self, key, flows.Rights(rule.intent, "udp", host, port))
         self.sessions[key] = session
         return session
+
+    def _checked(self, session: Session, port: int) -> "Session | None":
+        """The session, if its address still stands for its host, which is told that it is in use; else it ends."""
+        inside, to, _ = session.key
+        found = self._meant(inside.family, _socket.inet_ntop(inside.family, to), port, "udp")
+        if found and found[1] == session.rights.host:
+            session.checked = self.loop.now
+            return session
+        session.close()
+        return None
 
     def open(self) -> "list[flows.Rights]":
         """What those that have a socket outside are there by."""

@@ -6,7 +6,7 @@ what a name leads to against the machine, on the very address that is then conne
 
 import _socket
 
-from broker.network import addresses, connecting, control, forward, lookup, loop, proxy, rules, surroundings
+from broker.network import addresses, connecting, control, forward, lookup, loop, post, proxy, rules, surroundings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Dialer:
         self.desk: control.Desk | None = None
         self.near, self.lookup = surroundings.Surroundings(), lookup.Lookup(looping, resolver)
         self._proxies = proxy.Proxies(environment)
+        self.post = post.Post(looping)
         self.forward = forward.Forward(looping, self._kind_of, found.internet == "lan")
         self._reached: inbound.Inbound | None = None
         self._known: list[rules.Connect] = []  # the rules that were looked through last
@@ -141,8 +142,9 @@ class Dialer:
 
     def _may(self, number: str, host: str, port: int) -> None:
         """Wait until somebody has decided about a name, or about it at a port: until there is a rule, or none asks."""
-        if len(self._waiting) >= WAITING:
-            self.send(f"no {number} busy".encode())
+        if len(self._waiting) >= WAITING or not is_host(host):
+            reason = "busy" if is_host(host) else "not-granted"
+            self.send(f"no {number} {reason}".encode())
             return
         self._waiting[number] = host, port
         self.recheck()
@@ -164,6 +166,7 @@ class Dialer:
             if given or self.rules.asking(host, port) is None:
                 del self._waiting[number]
                 self.send(f"ok {number}".encode() if given else f"no {number} not-granted".encode())
+        self.post.drop(lambda host, port: self.rules.find("udp", host, port) is not None)
         for dial in list(self._dials.values()):
             if self.rules.find(dial.protocol, dial.host, dial.port) is None:
                 stop = self._ends.pop(dial.number, None)
@@ -222,6 +225,9 @@ class Dialer:
             if made and not itself and connecting.to_itself(made):
                 made.close()
                 made, reason = None, "address-refused"
+            if made and dial.protocol == "udp":
+                made = self.post.carry(made, dial.host, dial.port, connecting.most)
+                reason = "" if made else "busy"
             self._end(dial, reason, made)
 
         if dial.protocol == "udp":
@@ -307,6 +313,7 @@ class Dialer:
             if made:
                 made.close()
         self._unsent.clear()
+        self.post.close()
         self.forward.close()
         self.lookup.close()
         self.near.close()

@@ -55,6 +55,7 @@ class Listeners:
             if family == _socket.AF_INET6:
                 made.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
                 made.setsockopt(_socket.IPPROTO_IPV6, _FREEBIND_6, 1)  # a local route is no address to it
+            made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)  # beside the resolver, whose port is 53
             made.bind((address, port))
             made.listen(BACKLOG)
             self._loop.watch(made, 0 if self._paused else turns.READ, lambda _e: self._accept(made), self._failed)

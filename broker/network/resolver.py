@@ -29,9 +29,11 @@ class Resolver:
         self._clients: dict[Client, None] = {}
         self.idle = turns.Patience(loop, IDLE, Client.close)
         self._made = _socket.socket(_socket.AF_INET, _DATAGRAM)
+        self._made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)  # beside what listens at every address
         self._made.bind((address, port))
         self._listener = _socket.socket(_socket.AF_INET, _STREAM)
         self._listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        self._listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)
         self._listener.bind(self.address())
         self._listener.listen(MOST)
         loop.watch(self._made, turns.READ, self._asked, self._failed)

@@ -96,6 +96,13 @@ class Network:
         met = [one.meet(two) for one in self.targets for two in other.targets]
         return _connect(filter(None, met), self.sni or other.sni)
 
+    def touches(self, other: "Network") -> bool:
+        """Whether it gives something of the other: where no scope says what, too, as of the host's network by ports."""
+        if self.scope != HOST or other.scope == HOST or not self.ports:
+            return self.meet(other) is not None
+        open_to = (target.protocol == hosts.UDP or target.port in self.ports for target in other.targets)
+        return other.scope != CONNECT or any(open_to)
+
     def parts(self) -> tuple[model.Scope, ...]:
         if len(self.targets) < 2:
             return (self,)
