@@ -41,6 +41,7 @@ def _workers(count: int, what: str, *words: str) -> int:
         total += int(os.read(reading, 64) or b"0")
         os.close(reading)
     for child, wait in held:
+        os.write(wait, b".")  # a worker that was started later holds this end as well
         os.close(wait)
         os.waitpid(child, 0)
     return total
@@ -99,6 +100,7 @@ def silent(count: str, host: str, port: str) -> str:
             os.write(writing, str(sum(each[0] for each in made)).encode())
             os.read(free, 1)
             for _, pid, handle in made:
+                os.write(handle, b".")
                 os.close(handle)
                 os.waitpid(pid, 0)
         finally:
