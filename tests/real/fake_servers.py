@@ -189,10 +189,11 @@ class Side:
             body = f"i am {place} asked {host} sni {sni}\n".encode()
             if ".." not in path and page.is_file():
                 body = page.read_bytes()
-            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(body) if count is None else count))
+            said = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(body) if count is None else count)
+            peer.sendall(said + (body if count is None and method != "HEAD" else b""))
             if count is None:
-                peer.sendall(b"" if method == "HEAD" else body)
-            elif isinstance(peer, ssl.SSLSocket):
+                continue
+            if isinstance(peer, ssl.SSLSocket):
                 for _ in range(0, count, PIECE):
                     peer.sendall(bytes(min(PIECE, count)))
                     count -= min(PIECE, count)
