@@ -168,7 +168,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network.nearby": (_NETWORK | {"broker.network.hostside"}, set()),
     "broker.network.listeners": (_NETWORK | {"broker.network.nearby", "broker.network.paths"}, {"intents.errors"}),
     "broker.network.inbound": (
-        _NETWORK | {f"broker.network.{name}" for name in ("hostside", "listeners", "nearby", "paths")},
+        _NETWORK | {"resource"} | {f"broker.network.{name}" for name in ("hostside", "listeners", "nearby", "paths")},
         set(),
     ),
     "broker.network.inward": (_NETWORK | {"time"}, set()),

@@ -6,6 +6,7 @@ not ended there is a most, and nothing is taken while there are so many.
 
 import _socket
 import os
+import resource
 import select
 
 from broker.network import hostside, listeners, nearby, paths
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from broker.network import rules
-MOST = 1000  # connections of one app at a time
+MOST = 1000  # connections of one app at a time, where the relay may have descriptors for as many
+_OTHERS = 400  # descriptors of the relay that are for other things
 TURNS = 16  # taken in one go, until others have theirs
 _STARVED = 100  # milliseconds until it is tried again, where the system gives no more descriptors
 _INPUT = select.EPOLLIN
@@ -28,7 +30,19 @@ class Inbound:
     and gives ``heard`` what the relay says that is no request of its own.
     """
 
-    __slots__ = ("_held", "_listens", "_made", "_nodes", "_open", "_poll", "_relay", "_rules", "_starved", "_watch")
+    __slots__ = (
+        "_held",
+        "_listens",
+        "_made",
+        "_most",
+        "_nodes",
+        "_open",
+        "_poll",
+        "_relay",
+        "_rules",
+        "_starved",
+        "_watch",
+    )
 
     def __init__(self, found: "rules.Rules", relay: _socket.socket, given: "Iterable[int]") -> None:
         """given: the number of a rule and a listening descriptor of it, in turn. Raises OSError."""
@@ -38,6 +52,8 @@ class Inbound:
         self._made: dict[int, tuple[int, _socket.socket]] = {}
         self._held: tuple[bytes, _socket.socket] | None = None  # taken, and the relay has no room
         self._open, self._starved = 0, False
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self._most = MOST if hard == resource.RLIM_INFINITY else max(1, min(MOST, (hard - _OTHERS) // 2))
         words = iter(given)
         for index in words:
             self._add(index, _socket.socket(fileno=next(words)))
@@ -49,7 +65,7 @@ class Inbound:
 
     def _add(self, index: int, made: _socket.socket) -> None:
         self._made[made.fileno()] = index, made
-        self._poll.register(made.fileno(), _INPUT if self._open < MOST and not self._held else 0)
+        self._poll.register(made.fileno(), _INPUT if self._open < self._most and not self._held else 0)
 
     def fileno(self) -> int:
         """What can be read when ``turn`` has something to do."""
@@ -66,10 +82,10 @@ class Inbound:
             message, taken = self._held
             self._held = None
             self._pass(message, taken)
-            self._pause(on=bool(self._held) or self._open >= MOST)
+            self._pause(on=bool(self._held) or self._open >= self._most)
         if self._starved:
             self._starved = False
-            self._pause(on=self._open >= MOST)
+            self._pause(on=self._open >= self._most)
         for handle, _ in self._poll.poll(0):
             if handle in self._made:
                 self._take(*self._made[handle])
@@ -81,7 +97,7 @@ class Inbound:
         if words[0] != "over":
             return False
         self._open = max(0, self._open - 1)
-        if self._open == MOST - 1 and not self._held:
+        if self._open == self._most - 1 and not self._held:
             self._pause(on=False)
         return True
 
@@ -91,6 +107,10 @@ class Inbound:
             if self._listens[index] not in self._rules.listens:
                 del self._made[handle]
                 made.close()
+        if self._held and self._listens[int(self._held[0].split(b" ")[1])] not in self._rules.listens:
+            self._held[1].close()
+            self._held = None
+            self._pause(on=self._open >= self._most)
         for rule in self._listens:
             if rule not in self._rules.listens and rule.outside in self._nodes:
                 self._remove(rule.outside)
@@ -139,7 +159,7 @@ class Inbound:
                     taken.close()  # routed here from elsewhere, which the address alone does not prevent
                     continue
             self._pass(f"in {index} {place[0]} {place[1]}".encode(), taken)
-            if self._held or self._open >= MOST:
+            if self._held or self._open >= self._most:
                 self._pause(on=True)
                 return
 

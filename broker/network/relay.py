@@ -159,6 +159,8 @@ class Relay:
             outside = _socket.socket(fileno=handles[0])
             del handles[0]
             self._inward.take(words.split(b" "), outside)
+        elif self._inward:  # there was no descriptor left for it
+            self._over()
 
     def _join(self, inside: _socket.socket, outside: _socket.socket, intent: str) -> None:
         flows.plain(inside)

@@ -287,10 +287,23 @@ except OSError:
 """
 
 
+UNCOMPARED = """
+import types
+from broker.network import inbound, nearby
+inbound.nearby = types.SimpleNamespace(here=nearby.here, is_near=lambda _address: True)
+"""
+
+
 @pytest.mark.parametrize(
-    ("side", "wanted"), [("loopback", set()), ("lan", {"neighbour"}), ("all", {"neighbour", "far", "routed", "public"})]
+    ("side", "removed", "wanted"),
+    [
+        ("loopback", "", set()),
+        ("lan", "", {"neighbour"}),
+        ("lan", UNCOMPARED, {"neighbour", "routed"}),
+        ("all", "", {"neighbour", "far", "routed", "public"}),
+    ],
 )
-def test_who_can_connect(side: str, wanted: set[str]) -> None:
+def test_who_can_connect(side: str, removed: str, wanted: set[str]) -> None:
     """neighbour: of the local network; far: from the internet to the address there; routed: to the private one."""
     ways = {
         "neighbour": (fake_zone.LAN, fake_zone.ME_LAN),
@@ -300,7 +313,7 @@ def test_who_can_connect(side: str, wanted: set[str]) -> None:
     }
     with fake_internet.internet() as net, net.world() as home:
         reached.give(home, 4533, **{"from": side})
-        with reached.running(home, "127.0.0.1:4533", "http"):
+        with reached.running(home, "127.0.0.1:4533", "http", removed=removed):
 
             def reaches(where: str, source: str, host: str) -> bool:
                 argv = ("/usr/bin/python3", "-c", WHO, source, host, "4533")
