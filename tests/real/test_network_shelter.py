@@ -49,7 +49,7 @@ def attempts(place: pathlib.Path) -> dict[str, Callable[[], object]]:
         "make a process": leave,
         "signal": lambda: os.kill(os.getppid(), 0),
         "reach an abstract socket": abstract,
-        "be another user": lambda: os.setresuid(65534, 65534, 65534),
+        "be another user": lambda: os.setresuid(*[2 if os.geteuid() == 1 else 1] * 3),
     }
 
 
