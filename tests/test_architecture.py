@@ -140,7 +140,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     ),
     # In the fork of a companion, and only where there is a network.
     "broker.network": (
-        _NETWORK | {"broker.network.rules"},
+        _NETWORK | {"_signal", "broker.network.rules"},
         {f"broker.network.{name}" for name in ("asking", "control", "dialer", "forward", "inbound", "loop")}
         | {f"broker.network.{name}" for name in ("connecting", "shelter", "uplink")}
         | {f"broker.network.{name}" for name in ("namespace", "relay", "wall")},

@@ -4,6 +4,7 @@ Two processes. The *dialer* stays in the host's network and does what the rules 
 *relay* lives in the sandbox's network, where it takes what the app sends, and can reach nothing but the dialer.
 """
 
+import _signal  # type: ignore[import-not-found]
 import _socket
 import os
 import select
@@ -23,6 +24,7 @@ def main(arguments: "list[bytes]", directory: bytes, ready: int) -> int:
     Ready at once, so that bubblewrap makes the sandbox while each of the two loads what it needs, which takes as long.
     The app begins when both are done, and not at all where one fails.
     """
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)  # which splice(2) sends where the other side has gone
     info, begin, told, loud, *listening = (int(word) for word in arguments[0].split(b" "))
     found = rules.Rules(arguments[3:])
     asker = _asker(found, directory)
