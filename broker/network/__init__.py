@@ -131,6 +131,25 @@ def _warden(
     return uplink.watch(found, directory, ready)
 
 
+def _guard(pid: int) -> int:
+    """Have the sandbox ended if this process ends before it has written a byte to what is returned.
+
+    bubblewrap takes the end of the pipe at which it waits for the byte itself: as long as the guard is there, it has none.
+    """
+    heard, well = os.pipe()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for the guard
+    if os.fork():
+        os.close(heard)
+        return well
+    try:
+        os.close(well)
+        sandbox = os.pidfd_open(pid)
+        if not os.read(heard, 1):
+            _signal.pidfd_send_signal(sandbox, _signal.SIGKILL)
+    finally:
+        os._exit(0)
+
+
 def _relay(
     dialing: _socket.socket,
     found: rules.Rules,
@@ -143,12 +162,12 @@ def _relay(
     from broker.network import namespace, relay, wall
 
     info, begin, told, loud = handles
-    pid = 0
     try:
         said = namespace.read_info(info)
         if told >= 0:
             os.write(told, said)
         pid = namespace.first_process(said)
+        well = _guard(pid)
         six = wall.enter(pid)
         if warden:
             from broker.network import uplink
@@ -162,11 +181,10 @@ def _relay(
         wall.close(directory, calls, [rule.inside for rule in found.listens])
     except Exception as error:  # whatever it is: an app without its relay is an app with less than was promised
         os.write(loud, f"intent-run: the app's network could not be made ready ({error})\n".encode())
-        if pid:
-            os.kill(pid, 9)
         return 1
     os.write(begin, b".")
-    for handle in (info, begin, loud, told):
+    os.write(well, b".")
+    for handle in (info, begin, loud, told, well):
         if handle >= 0:
             os.close(handle)
     serving.run()

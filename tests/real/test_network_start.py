@@ -46,6 +46,15 @@ def refuse(*_given):
     raise PermissionError(1, "Operation not permitted")
 netlink.add_address = refuse
 """
+KILLED = """
+import os
+from broker.network import wall
+wall.close = lambda *_given: os.kill(os.getpid(), 9)
+"""
+UNGUARDED = """
+from broker import network
+network._guard = lambda _pid: os.dup(2)
+"""
 
 
 @contextmanager
@@ -116,6 +125,15 @@ def test_where_it_cannot_be_made_ready_the_app_does_not_begin() -> None:
         assert (done.returncode != 0, done.stdout) == (True, "")
         assert "network" in done.stderr and "Operation not permitted" in done.stderr
         assert runs.instances(made.places) == ()
+        peers.eventually(lambda: not beside(str(made.home)), "the end of all that was started")
+
+
+def test_a_relay_that_is_killed_meanwhile_takes_the_app_along() -> None:
+    """bubblewrap would take the end of the pipe, which comes with that, for the word to begin."""
+    with greeting() as port, home(port, world.SHELL) as made:
+        done = start(made, "echo begun", removed=KILLED)
+        assert (done.returncode != 0, done.stdout) == (True, "")
+        assert start(made, "echo begun", removed=KILLED + UNGUARDED).stdout == "begun\n"
         peers.eventually(lambda: not beside(str(made.home)), "the end of all that was started")
 
 
