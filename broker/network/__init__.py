@@ -134,7 +134,7 @@ def _warden(
 def _guard(pid: int) -> int:
     """Have the sandbox ended if this process ends before it has written a byte to what is returned.
 
-    bubblewrap takes the end of the pipe at which it waits for a byte as one; as long as the guard is there, it has none.
+    bubblewrap takes the end of the pipe at which it waits for a byte as one; while the guard is there, it has none.
     """
     heard, well = os.pipe()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for the guard
