@@ -137,7 +137,6 @@ def _guard(pid: int) -> int:
     bubblewrap takes the end of the pipe at which it waits for a byte as one; while the guard is there, it has none.
     """
     heard, well = os.pipe()
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for the guard
     if os.fork():
         os.close(heard)
         return well
@@ -178,6 +177,7 @@ def _relay(
         select.select([dialing], [], [])
         if dialing.recv(LIMIT) != _HERE:
             raise OSError("its other half has ended")
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody can wait for the guard then
         wall.close(directory, calls, [rule.inside for rule in found.listens])
     except Exception as error:  # whatever it is: an app without its relay is an app with less than was promised
         os.write(loud, f"intent-run: the app's network could not be made ready ({error})\n".encode())
