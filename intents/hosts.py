@@ -144,7 +144,7 @@ def _split(text: str) -> tuple[str, int, str]:
     rest, slash, word = text.rpartition("/")
     if slash and "]" not in word and ":" not in word:
         if word != UDP:
-            fix = f"Write `{rest}`." if word == TCP else _NEXT
+            fix = f"Write `{paths.printable(rest[:MAX_SHOWN])}`." if word == TCP else _NEXT
             raise _error(text, "what follows the port can be `/udp` alone; without it, the protocol is TCP", fix)
         where, protocol = rest, UDP
     host, colon, port = where.rpartition(":")

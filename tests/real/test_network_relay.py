@@ -242,7 +242,8 @@ def test_where_there_are_no_more_descriptors_connections_wait(here: world.World,
     here.says(BEGIN + END, str(port))
     done = limited(here, port)
     assert (done.stdout, done.stderr) == ("200\n", "")
-    assert limited(here, port, removed="from broker.network import relay\nrelay.RESERVE = -10**6\n").stdout != "200\n"
+    unreserved = "from broker.network import relay\nrelay.RESERVE = -10**6\n"  # where enough end in time, none is lost
+    assert any(limited(here, port, removed=unreserved).stdout != "200\n" for _ in range(20))
 
 
 @pytest.mark.parametrize("half", ["dialer", "relay"])
