@@ -124,10 +124,10 @@ def forbidden(scope: model.Scope, rule: model.Rule, seen: facts.HostFacts) -> bo
         return False
     if rule.scope is None:
         return True
-    if isinstance(scope, network.Network) and isinstance(rule.scope, network.Network):
-        if scope.scope == "host" != rule.scope.scope and scope.ports:  # all UDP is open to it, and TCP to its ports
-            named = [target for target in rule.scope.targets if target.protocol == "tcp"]
-            return len(named) < len(rule.scope.targets) or not named or any(t.port in scope.ports for t in named)
+    both = isinstance(scope, network.Network) and isinstance(rule.scope, network.Network)
+    if both and scope.ports and rule.scope.scope != "host":  # all UDP is open to it, and TCP to its ports
+        named = [target for target in rule.scope.targets if target.protocol == "tcp"]
+        return len(named) < len(rule.scope.targets) or not named or any(each.port in scope.ports for each in named)
     if not isinstance(scope, path.Path) or not isinstance(rule.scope, path.Path):
         return scope.meet(rule.scope) is not None
     places = {where for where, access in abilities(rule.scope, seen) if access == rule.scope.access}
