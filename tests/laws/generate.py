@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from intents import facts, hosts, kinds, model, paths, portals
 
 EXAMPLES = int(os.environ.get("INTENTS_LAWS") or (200 if os.environ.get("INTENTS_CI") == "1" else 50))
-settings.register_profile("laws", deadline=None, database=None, max_examples=EXAMPLES)
+BUSY = [HealthCheck.too_slow]  # which says of a busy machine that a strategy is bad
+settings.register_profile("laws", deadline=None, database=None, max_examples=EXAMPLES, suppress_health_check=BUSY)
 settings.load_profile("laws")
 MANY = settings(max_examples=4 * EXAMPLES)  # for what takes a coincidence
 NOW = model.Clock(wall=1_000_000, boottime=5_000, boot_id="this-boot", session="this-session")
