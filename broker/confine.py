@@ -10,7 +10,8 @@ _PRIVATE, _BIND, _DETACH = 0x44000, 0x1000, 2  # MS_REC | MS_PRIVATE, MS_BIND, M
 _NOSUID_NODEV_NOEXEC = 14  # MS_NOSUID | MS_NODEV | MS_NOEXEC
 _NEW = 0x58020000  # CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER and CLONE_NEWNET: clone(2)
 _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # it has no function in libc: pivot_root(2)
-_NO_NEW_PRIVS, _SECCOMP = 38, 22  # prctl(2)
+_NO_NEW_PRIVS, _SECCOMP, _DROP_BOUND = 38, 22, 24  # prctl(2): PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_CAPBSET_DROP
+_CAPABILITIES_3 = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: capget(2)
 
 
 def confine(socket: bytes, directory: bytes, calls: bytes) -> bytes:
@@ -32,6 +33,20 @@ def load(libc: ctypes.CDLL, calls: bytes) -> None:
     instructions = ctypes.create_string_buffer(calls, len(calls))
     program = _Program(len(calls) // 8, ctypes.addressof(instructions))
     _check(libc.prctl(_SECCOMP, 2, ctypes.byref(program), 0, 0))
+
+
+def drop_capabilities(libc: ctypes.CDLL, kept: int = 0) -> None:
+    """Give up all capabilities, and the right to get any back, but those of ``kept`` that are held. Raises OSError.
+
+    kept: bits of the first 32 (capabilities(7)).
+    """
+    for capability in range(64):
+        if libc.prctl(_DROP_BOUND, capability, 0, 0, 0):  # until there is no such capability
+            break
+    header, held = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
+    _check(libc.capget(header, held))
+    low = held[1] & kept
+    _check(libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, 0, 0, 0)))
 
 
 def bury(libc: ctypes.CDLL, directory: bytes) -> None:

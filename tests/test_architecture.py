@@ -165,7 +165,7 @@ BARE: dict[str, tuple[set[str], set[str]]] = {
     "broker.network.asking": (_NETWORK | {"sys", "broker.network.control", "broker.network.rules"}, set()),
     "broker.network.paths": (_NETWORK, set()),
     "broker.network.shelter": (_NETWORK | {"broker.confine"}, set()),
-    "broker.network.nearby": (_NETWORK | {"broker.network.hostside"}, set()),
+    "broker.network.nearby": (_NETWORK | {"broker.network.addresses", "broker.network.hostside"}, set()),
     "broker.network.listeners": (_NETWORK | {"broker.network.nearby", "broker.network.paths"}, {"intents.errors"}),
     "broker.network.inbound": (
         _NETWORK | {"resource"} | {f"broker.network.{name}" for name in ("hostside", "listeners", "nearby", "paths")},

@@ -6,7 +6,7 @@ of them, though neighbours reach it as well; nor is one of a carrier's or an ove
 
 import _socket
 
-from broker.network import hostside
+from broker.network import addresses, hostside
 
 _TENTATIVE = 0x40  # IFA_F_TENTATIVE: not to be bound yet; it is told when it is
 _LOOPBACK = 1
@@ -24,13 +24,8 @@ def is_near(address: bytes) -> bool:
     return _within(address, _NEAR) or _within(address, _LINK_LOCAL_6)
 
 
-def _within(address: bytes, prefixes: "tuple[tuple[bytes, int], ...]") -> bool:
-    number = int.from_bytes(address, "big")
-    for base, bits in prefixes:
-        shift = 8 * len(address) - bits
-        if len(base) == len(address) and number >> shift == int.from_bytes(base, "big") >> shift:
-            return True
-    return False
+def _within(address: bytes, prefixes: "tuple[addresses.Prefix, ...]") -> bool:
+    return any(addresses.holds(prefix, address) for prefix in prefixes)
 
 
 def here() -> "list[tuple[int, str, int]]":

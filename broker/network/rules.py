@@ -40,6 +40,10 @@ class Connect:
         shift = len(address) * 8 - self.prefix[2]
         return int.from_bytes(address, "big") >> shift == int.from_bytes(self.prefix[1], "big") >> shift
 
+    def means(self, host: str, prefix: "tuple[int, bytes, int] | None") -> bool:
+        """Whether the rule is about this name, or address, of which ``prefix`` is what ``_prefix`` says."""
+        return self.holds(*prefix[:2]) if prefix else self.names(host)
+
     def of(self, intent: str, host: str, port: str, protocol: str) -> bool:
         """Whether it is of this intent and about this host, port and protocol, each unless it is empty."""
         about = (host, self.host), (port, str(self.port)), (protocol, self.protocol)
@@ -143,9 +147,7 @@ class Rules:
         """The rule that lets the user be asked about a name or an address; port: at that TCP port, unless it is 0."""
         prefix = _prefix(name)
         for rule in self.asks:
-            if (rule.holds(*prefix[:2]) if prefix else rule.names(name)) and (
-                not port or (rule.protocol, rule.port) == ("tcp", port)
-            ):
+            if rule.means(name, prefix) and (not port or (rule.protocol, rule.port) == ("tcp", port)):
                 return rule
         return None
 
@@ -153,8 +155,6 @@ class Rules:
         """The rule that lets a name or an address be dialled at that port."""
         prefix = _prefix(host)
         for rule in self.connects:
-            if (rule.protocol, rule.port) == (protocol, port) and (
-                rule.holds(prefix[0], prefix[1]) if prefix else rule.names(host)
-            ):
+            if (rule.protocol, rule.port) == (protocol, port) and rule.means(host, prefix):
                 return rule
         return None

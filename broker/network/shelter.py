@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 _NO_NEW_PRIVS = 38  # prctl(2)
-_DROP_BOUND, _CAPABILITIES_3, _BIND_SERVICE = 24, 0x20080522, 1 << 10  # prctl(2), capget(2), capabilities(7)
+_BIND_SERVICE = 1 << 10  # CAP_NET_BIND_SERVICE: capabilities(7)
 _CREATE, _ADD, _RESTRICT = 444, 445, 446  # landlock_create_ruleset(2) and the others: the same on every processor
 # landlock(7): rights by the version that knows them, from the first
 _RIGHTS = {1: 0x1FFF, 2: 0x3FFF, 3: 0x7FFF, 5: 0xFFFF}
@@ -37,24 +37,13 @@ def enter(calls: bytes, removing: bool, resolvers: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "new privileges are not given up")
-    _drop(libc)
+    confine.drop_capabilities(libc, _BIND_SERVICE)  # root's, for what listens on a low port later
     real = os.fsencode(os.path.dirname(os.path.realpath(resolvers)))
     ours = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = [os.fsencode(f"{ours}/{name}") for name in ("broker", "intents")]
     code.append(os.fsencode(os.path.dirname(os.__file__)))
     _restrict(libc, [*_NEEDED, *code, *([real] if real.count(b"/") > 1 else [])], removing)
     confine.load(libc, calls)
-
-
-def _drop(libc: ctypes.CDLL) -> None:
-    """Keep of root's capabilities that of listening on a low port. Others have none. Raises OSError."""
-    for capability in range(64):
-        if libc.prctl(_DROP_BOUND, capability, 0, 0, 0):
-            break
-    header, held = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
-    _check(libc.capget(header, held))
-    low = held[1] & _BIND_SERVICE
-    _check(libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, 0, 0, 0)))
 
 
 def _restrict(libc: ctypes.CDLL, readable: "Iterable[bytes]", removing: bool) -> None:

@@ -16,7 +16,6 @@ MADE_UP_6 = (_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, "fd69:6e74:65
 SELF_6 = (_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, "fd69:6e74:656e::1"), 128)
 _POLL = 0.0005  # seconds
 _PATIENCE = 20000  # times that
-_CAPABILITIES_3 = 0x20080522  # _LINUX_CAPABILITY_VERSION_3: capget(2)
 
 
 def enter(pid: int) -> bool:
@@ -54,12 +53,7 @@ def close(directory: bytes, calls: bytes, ports: "Sequence[int]" = ()) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     confine.bury(libc, directory)
-    for capability in range(64):
-        if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP, until there is no such capability
-            break
-    header, none = (ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0), (ctypes.c_uint32 * 6)()
-    if libc.capset(header, none):
-        raise OSError(ctypes.get_errno(), "capabilities are kept")
+    confine.drop_capabilities(libc)
     libc.prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     # What it holds of the host's network is connected, but it could take that back and connect it anew.
     if ports and landlock.version(libc) >= landlock.PORTS:

@@ -16,7 +16,8 @@ import shutil
 import statistics
 import sysconfig
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from broker import companions, launch
@@ -318,6 +319,19 @@ def table(facts: dict[str, object]) -> str:
     return "\n".join(rows)
 
 
+@contextmanager
+def bench() -> Iterator[Bench]:
+    """A bench with a compositor that has nothing to offer, and a bus."""
+    ends = wire.message(3, 0, 0)  # a registry without anything in it
+    with world.world() as here, peers.peer(here.runtime / "wayland-1", peers.says(ends)) as compositor:
+        here.environ["WAYLAND_DISPLAY"] = compositor
+        address = f"unix:path={here.base}/bus"
+        services = ("org.freedesktop.Notifications", "org.freedesktop.portal.Desktop")
+        with peers.message_bus(here.base, address, dict.fromkeys(services, "/bin/false")):
+            peers.eventually(lambda: os.path.exists(address.removeprefix("unix:path=")), "the bus")
+            yield Bench(here, address)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.launch", description="What a launch costs.")
@@ -327,16 +341,10 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="CASES", help="names of cases, separated by commas")
     asked = parser.parse_args()
     ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
-    ends = wire.message(3, 0, 0)  # a registry without anything in it
-    with world.world() as here, peers.peer(here.runtime / "wayland-1", peers.says(ends)) as compositor:
-        here.environ["WAYLAND_DISPLAY"] = compositor
-        address = f"unix:path={here.base}/bus"
-        services = ("org.freedesktop.Notifications", "org.freedesktop.portal.Desktop")
-        with peers.message_bus(here.base, address, dict.fromkeys(services, "/bin/false")):
-            peers.eventually(lambda: os.path.exists(address.removeprefix("unix:path=")), "the bus")
-            found = cases(Bench(here, address), asked.flatpak)
-            wanted = asked.only.split(",") if asked.only else found
-            facts = report(measure({name: found[name] for name in wanted}, asked.n))
+    with bench() as made:
+        found = cases(made, asked.flatpak)
+        wanted = asked.only.split(",") if asked.only else found
+        facts = report(measure({name: found[name] for name in wanted}, asked.n))
     print(json.dumps(facts) if asked.json else table(facts))
 
 

@@ -15,9 +15,8 @@ import statistics
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 
-from broker.companions import wayland_wire as wire
 from tests.benchmarks import launch
-from tests.real import fake_internet, fake_zone, peers, world
+from tests.real import fake_internet, fake_zone, world
 
 ROUNDS = 7
 REQUESTS = 100  # of a round; twice as many questions are what an app may ask at once where it may ask for any name
@@ -195,15 +194,9 @@ def measure(made: Bench, rounds: int) -> dict[str, dict[str, list[float]]]:
 
 def starts(rounds: int) -> dict[str, list[float]]:
     """Milliseconds of a start with named servers, and of the same one without any network."""
-    ends = wire.message(3, 0, 0)  # a registry without anything in it
-    with world.world() as here, peers.peer(here.runtime / "wayland-1", peers.says(ends)) as compositor:
-        here.environ["WAYLAND_DISPLAY"] = compositor
-        address = f"unix:path={here.base}/bus"
-        services = ("org.freedesktop.Notifications", "org.freedesktop.portal.Desktop")
-        with peers.message_bus(here.base, address, dict.fromkeys(services, "/bin/false")):
-            peers.eventually(lambda: os.path.exists(address.removeprefix("unix:path=")), "the bus")
-            found = launch.cases(launch.Bench(here, address), "")
-            return launch.measure({name: found[name] for name in ("warm", "warm_named")}, rounds)
+    with launch.bench() as made:
+        found = launch.cases(made, "")
+        return launch.measure({name: found[name] for name in ("warm", "warm_named")}, rounds)
 
 
 def report(
