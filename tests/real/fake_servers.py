@@ -341,26 +341,16 @@ def main(directory: str) -> None:
         os.write(apart[1], b"x")
         os.read(wired[0], 1)
         fake_wiring.up("lo")
-        for name, texts in (
-            ("gw0", ("192.0.2.1/24", "192.0.2.3/24", "192.0.2.53/24", "2001:db8:1::1/64")),
-            ("lan0", (f"{fake_zone.LAN}/24", f"{fake_zone.LAN6}/64")),
-        ):
-            fake_wiring.up(name)
-            for text in texts:
-                fake_wiring.address(name, text)
+        fake_wiring.join("gw0", "192.0.2.1/24", "192.0.2.3/24", "192.0.2.53/24", "2001:db8:1::1/64", "fe80::1/64")
+        fake_wiring.join("lan0", f"{fake_zone.LAN}/24", f"{fake_zone.LAN6}/64", "fe80::1/64")
         internet(directory)
     os.read(apart[0], 1)
     pathlib.Path(directory, "internet.pid").write_text(str(child))
     fake_wiring.up("lo")
     for name, peer in (("eth0", "gw0"), ("eth1", "lan0")):
         fake_wiring.cable(name, peer, child)
-    for name, texts in (
-        ("eth0", (f"{fake_zone.ME}/24", f"{fake_zone.ME6}/64")),
-        ("eth1", (f"{fake_zone.ME_LAN}/24", "fd77::2/64")),
-    ):
-        fake_wiring.up(name)
-        for text in texts:
-            fake_wiring.address(name, text)
+    fake_wiring.join("eth0", f"{fake_zone.ME}/24", f"{fake_zone.ME6}/64", "fe80::2/64")
+    fake_wiring.join("eth1", f"{fake_zone.ME_LAN}/24", "fd77::2/64", "fe80::2/64")
     os.write(wired[1], b"x")
     for gateway in (fake_zone.RESOLVER, "2001:db8:1::1"):
         fake_wiring.default(gateway)

@@ -91,6 +91,16 @@ def address(name: str, text: str) -> None:
     _request(_NEWADDR, _CREATE, head + _attribute(2, packed) + _attribute(1, packed))
 
 
+def join(name: str, *texts: str) -> None:
+    """Switch a cable's end on and give it addresses.
+
+    One of them is link-local: IPv6 neighbours are asked from it, and the kernel's own is tentative for seconds.
+    """
+    up(name)
+    for text in texts:
+        address(name, text)
+
+
 def default(gateway: str) -> None:
     """The default route."""
     found = ipaddress.ip_address(gateway)
