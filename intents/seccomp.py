@@ -122,13 +122,13 @@ _CHMOD = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # call -> whi
 # What a companion needs that only moves bytes and descriptors between Unix sockets; the rest is the interpreter's own.
 _COMPANION = """
     accept4 connect getsockname getsockopt poll ppoll recvmsg recvfrom sendmsg sendto close
-    read write brk mmap munmap mremap madvise futex clock_gettime
+    fstat read write brk mmap munmap mremap madvise futex clock_gettime
     rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall getpid gettid exit exit_group
 """
 # ... and what moving the bytes of many connections takes besides
 _RELAY = """
     bind listen shutdown setsockopt getpeername splice pipe2 fcntl select pselect6
-    epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 fstat newfstatat clock_nanosleep
+    epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 newfstatat clock_nanosleep
 """
 # What the dialer of the network must not, beside what no app may: start anything, change a file, end a process. Of the
 # other calls nobody knows which a module of the resolver needs.

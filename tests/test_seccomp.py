@@ -309,7 +309,8 @@ def test_the_numbers_are_those_of_the_kernel_headers(machine: str) -> None:
 # What a companion may do (number on x86_64, number on aarch64): move bytes between Unix sockets, and have memory.
 COMPANION = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "poll": (7, None), "mmap": (9, 222), "munmap": (11, 215),
-    "brk": (12, 214), "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
+    "fstat": (5, 80), "brk": (12, 214),
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139),
     "mremap": (25, 216), "madvise": (28, 233), "getpid": (39, 172), "connect": (42, 203), "sendto": (44, 206),
     "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "getsockname": (51, 204),
     "getsockopt": (55, 209), "exit": (60, 93), "sigaltstack": (131, 132), "gettid": (186, 178), "futex": (202, 98),

@@ -1,8 +1,8 @@
 """A Wayland socket behind which the compositor shows only some of its interfaces (SPEC §5.4).
 
 For every client that connects, one connection to the compositor; what passes between them is for ``wayland_registry``
-to say. Descriptors go on with the bytes they came with. Each direction is read only while nothing of it waits to be
-written, so a side that does not read stops the other one, and no memory is taken for it.
+to say. Descriptors go on with the bytes they came with; none of them may lead on. Each direction is read only while
+nothing of it waits to be written, so a side that does not read stops the other one, and no memory is taken for it.
 
 One thread and no state but the connections. The client is the app, and believed nothing: whatever it does ends its own
 connection at most.
@@ -24,6 +24,9 @@ AGAIN_MS = 50  # until a compositor that takes no connection now is asked again
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+# Keymaps, pools, buffers, fences, what is pasted: files, pipes, devices, and what has no type (inode(7)). A socket is
+# a way into the network it was made in, one of Unix a way for other descriptors, and a directory a way to sockets.
+_ORDINARY = frozenset({0o100000, 0o010000, 0o020000, 0})
 _RIGHTS = _socket.CMSG_SPACE(wire.DESCRIPTORS * 4)
 _READ = _socket.MSG_DONTWAIT | _socket.MSG_CMSG_CLOEXEC
 _WRITE = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
@@ -217,12 +220,15 @@ class Way:
         except OSError:
             self.ended = True
             return
+        before = len(self._descriptors)
         for level, kind, rights in control:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
                 self._descriptors += memoryview(rights)[: len(rights) // 4 * 4].cast("i")
         # Twice as many where the ones before wait with the beginning of a message.
         if flags & _socket.MSG_CTRUNC or len(self._descriptors) > 2 * wire.DESCRIPTORS:
             raise registry.Refused("too many descriptors")
+        if not all(_ordinary(each) for each in self._descriptors[before:]):
+            raise registry.Refused("a descriptor that leads on")
         if not data:
             self.ended = True
             return
@@ -255,3 +261,10 @@ class Way:
         for each in self._descriptors[:count]:
             os.close(each)
         del self._descriptors[:count]
+
+
+def _ordinary(handle: int) -> bool:
+    """Whether a descriptor is of a kind that is passed on."""
+    from broker import confine
+
+    return confine.type_of(handle) in _ORDINARY
