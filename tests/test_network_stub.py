@@ -246,6 +246,36 @@ def test_a_rule_that_comes_later_counts_at_once() -> None:
     assert scene.listened[1:] == [("tcp", 4, 22), ("tcp", 3, 80)]
 
 
+def test_an_answer_is_remembered_for_a_moment_and_not_beyond_the_rules_that_it_was_given_by() -> None:
+    scene = Scene(*GRANTED)
+    query = ask("www.example.org")
+    again = b"\x12\x34" + query[2:]
+    assert scene.stub.again(query, 100.0) == b""
+    scene.stub.ask(query, 100.0, scene.replies.append)
+    assert scene.stub.again(again, 100.9) == b"\x12\x34" + scene.replies[0][2:]
+    assert scene.stub.again(ask("www.example.org", AAAA), 100.9) == b""
+    scene.rules.drop("web", "www.example.org", "80")
+    assert scene.stub.again(again, 100.9) == b""
+    scene.stub.ask(query, 100.9, scene.replies.append)
+    assert scene.stub.again(query, 101.8) == scene.replies[1]
+    assert scene.stub.again(query, 102.0) == b"", "the dialer is to be told now and then"
+    scene.stub.ask(query, 102.0, scene.replies.append)
+    scene.rules.drop("web")
+    assert scene.stub.again(query, 102.1) == b""
+
+
+def test_only_so_much_is_remembered_and_no_name_that_may_lose_its_address() -> None:
+    scene = Scene(*GRANTED)
+    for name in ("a.example.net", "no.example"):
+        scene.stub.again(ask(name), 100.0)
+        scene.stub.ask(ask(name), 100.0, scene.replies.append)
+        assert scene.stub.again(ask(name), 100.1) == b""
+    kinds = range(1, stub.SAID + 10)
+    for kind in kinds:
+        scene.stub.ask(ask("www.example.org", kind), 100.2, scene.replies.append)
+    assert sum(bool(scene.stub.again(ask("www.example.org", kind), 100.3)) for kind in kinds) == stub.SAID
+
+
 @given(st.lists(st.sampled_from(["www.example.org", "a.example.net", "b.example.net", "no.example"]), max_size=30))
 def test_an_address_always_leads_back_to_the_name_that_was_asked(asked: list[str]) -> None:
     scene = Scene(*GRANTED)

@@ -33,6 +33,9 @@ most = 1 << 20  # the number from which on a descriptor is not for a connection:
 
 def turns(found: "Iterable[bytes]") -> "list[bytes]":
     """Addresses in the order they are tried: the families take turns, the one that was first begins."""
+    found = list(found)
+    if len(found) < 2:
+        return found
     both: dict[int, list[bytes]] = {}
     for address in found:
         both.setdefault(len(address), []).append(address)
@@ -93,8 +96,10 @@ class Race:
         self._running: dict[int, _socket.socket] = {}
         self._reason = "unreachable"
         self._next: loop.Timer | None = None
-        self._whole = looping.after(PATIENCE, lambda: self._end(None, "unreachable"))
+        self._whole: loop.Timer | None = None
         self._go_on()
+        if self._running:
+            self._whole = looping.after(PATIENCE, lambda: self._end(None, "unreachable"))
 
     def _go_on(self) -> None:
         """Start the next attempt; where there is none, and none runs, it is lost."""
@@ -106,19 +111,19 @@ class Race:
             made = None
             try:
                 made = make(address, _socket.SOCK_STREAM)
-                self._running[made.fileno()] = made
-                code = made.connect_ex(target(address, self._port))
+                where = target(address, self._port)
+                code = made.connect_ex(where)
                 if code == errno.EINPROGRESS:  # what is near has answered by now: connect(2) says so when asked again
-                    code = made.connect_ex(target(address, self._port))
+                    code = made.connect_ex(where)
                 if code not in (0, errno.EALREADY):
                     raise OSError(code, os.strerror(code))
                 if code:
                     self._loop.watch(made.fileno(), loop.WRITE, self._ready(made))
+                    self._running[made.fileno()] = made
             except OSError as error:
                 self._failed(made, error.errno or 0)
                 continue
             if not code:
-                del self._running[made.fileno()]
                 self._end(made, "")
                 return
             if self._left:
@@ -153,7 +158,8 @@ class Race:
 
     def cancel(self) -> None:
         """Give up all attempts."""
-        self._whole.cancel()
+        if self._whole:
+            self._whole.cancel()
         if self._next:
             self._next.cancel()
         self._left.clear()

@@ -43,14 +43,15 @@ class Arrival:
 
     def refuse(self) -> None:
         """Reset it, for what the client said or did not say."""
-        self._all.dialing.tell(b"tried %b sni" % self.rights.words())
+        self._all.dialing.tell(b"tried %b sni" % self.rights.words)
         self.fail()
 
     def dial(self) -> None:
         """Ask for the other side, unless the app gives up first."""
-        self._all.slow.start(self)
-        number = self._all.dialing.ask(b"dial", self.rights.words(), self._answered)
-        self._number = number if self in self._all.arrivals else 0
+        number = self._all.dialing.ask(b"dial", self.rights.words, self._answered)
+        if self in self._all.arrivals:
+            self._number = number
+            self._all.slow.start(self)
 
     def mind(self) -> None:
         """Take notice when the app gives up."""
@@ -97,9 +98,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self.arrivals) + len(self.pairs)
 
-    def arrived(self, app: _socket.socket, rule: rules.Connect, host: str, port: int) -> None:
-        """The app made a connection to a host that the rule is about."""
-        arrival = Arrival(self, app, flows.Rights(rule.intent, "tcp", host, port))
+    def arrived(self, app: _socket.socket, rule: rules.Connect, rights: flows.Rights) -> None:
+        """The app made a connection to what it has rights to by a rule."""
+        arrival = Arrival(self, app, rights)
         self.arrivals[arrival] = None
         try:
             if not rule.sni:
@@ -120,15 +121,7 @@ class Connections:
 
     def join(self, inside: _socket.socket, outside: _socket.socket, rights: flows.Rights) -> None:
         """Move bytes between the two from now on."""
-        try:
-            pair = flows.Pair(self.loop, self._pipes, inside, outside, rights, self.gone)
-        except OSError:
-            for made in (inside, outside):
-                flows.abort(self.loop, made)
-            if rights.protocol == INWARD:
-                self.dialing.tell(b"over")
-            self._changed()
-            return
+        pair = flows.Pair(self.loop, self._pipes, inside, outside, rights, self.gone)
         self.pairs[pair] = None
         try:
             pair.begin()

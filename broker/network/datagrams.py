@@ -71,7 +71,7 @@ class Session:
             return
         self._until = self._all.loop.now + AGAIN
         self._all.waiting[self] = None
-        self._number = self._all.dialing.ask(b"dial", self.rights.words(), self._answered)
+        self._number = self._all.dialing.ask(b"dial", self.rights.words, self._answered)
 
     def _answered(self, verb: bytes, _rest: bytes, handles: "list[int]") -> None:
         self._all.waiting.pop(self, None)

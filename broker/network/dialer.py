@@ -62,7 +62,7 @@ class Dialer:
         self.post = post.Post(looping)
         self.forward = forward.Forward(looping, self._kind_of, found.internet == "lan")
         self._reached: inbound.Inbound | None = None
-        self._known: list[rules.Connect] = []  # the rules that were looked through last
+        self._changes = -1  # of the rules, as they were when they were looked through last
         self._dials: dict[str, Dial] = {}
         self._ends: dict[str, Callable[[], None]] = {}  # of dials: what gives up what they wait for
         # Names, and ports or 0, that somebody has to decide about, by the number of the request.
@@ -72,8 +72,8 @@ class Dialer:
         looping.watch(relay.fileno(), loop.READ, self._heard)
 
     def _heard(self, events: int) -> None:
-        if events & loop.WRITE:
-            self._flush()
+        if events & loop.WRITE and self._flush():
+            self.loop.change(self._relay.fileno(), loop.READ)
         try:
             data = self._relay.recv(_LIMIT)
         except BlockingIOError:
@@ -107,10 +107,11 @@ class Dialer:
     def send(self, data: bytes, made: "_socket.socket | None" = None) -> None:
         """Send something to the relay, and a socket with it, which is closed then."""
         self._unsent.append((data, made))
-        if len(self._unsent) == 1:
-            self._flush()
+        if len(self._unsent) == 1 and not self._flush():
+            self.loop.change(self._relay.fileno(), loop.READ | loop.WRITE)
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Send what is unsent; whether the relay has taken all of it."""
         try:
             while self._unsent:
                 data, made = self._unsent[0]
@@ -120,12 +121,10 @@ class Dialer:
                     made.close()
                 del self._unsent[0]
         except BlockingIOError:
-            self.loop.change(self._relay.fileno(), loop.READ | loop.WRITE)
-            return
+            return False
         except OSError:
             self.loop.ended = True
-            return
-        self.loop.change(self._relay.fileno(), loop.READ)
+        return True
 
     def _look(self, host: str) -> None:
         """The app has asked for a name: it is about to connect to it."""
@@ -160,7 +159,7 @@ class Dialer:
 
     def recheck(self) -> None:
         """The rules have changed: what waits for one goes on, what is dialled under one that has gone is given up."""
-        self._known = [*self.rules.connects, *self.rules.asks]
+        self._changes = self.rules.changes
         for number, (host, port) in list(self._waiting.items()):
             given = self.rules.find("tcp", host, port) is not None if port else any(self.rules.of_name(host))
             if given or self.rules.asking(host, port) is None:
@@ -268,8 +267,8 @@ class Dialer:
             if made:
                 made.close()
             return
-        self._count(dial.protocol, dial.host, dial.port, "allowed" if made else reason, dial.rule)
         self.send(f"ok {dial.number}".encode() if made else f"no {dial.number} {reason}".encode(), made)
+        self._count(dial.protocol, dial.host, dial.port, "allowed" if made else reason, dial.rule)
 
     def _count(self, protocol: str, host: str, port: int, verdict: str, rule: "rules.Connect | None") -> None:
         if self.desk:
@@ -301,7 +300,7 @@ class Dialer:
             self.loop.turn(min(waits) / 1000 if waits else -1.0)
             for part in parts:
                 part.turn()
-            if self._known != [*self.rules.connects, *self.rules.asks]:
+            if self._changes != self.rules.changes:
                 self.recheck()
         return 0
 

@@ -18,6 +18,7 @@ LIMIT = 65536 + 64  # bytes of a message
 SECONDS = 300.0  # in which an answer comes: the dialer has its own limits, and asks the user where it has to
 MOST_QUEUED = 4096  # messages that the dialer has yet to take
 _BATCH = 64  # messages of one turn
+_ANSWERS = frozenset((b"ok", b"no", b"answer"))
 _RIGHTS = _socket.CMSG_SPACE(16)
 _CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0x40000000)
 
@@ -108,7 +109,7 @@ class Dialing:
                 data, rights, _, _ = self._channel.recvmsg(LIMIT, _RIGHTS, _CLOEXEC)
             except BlockingIOError:
                 return
-            handles = descriptors(rights)
+            handles = descriptors(rights) if rights else []
             if not data:
                 self._loop.ended = True
                 return
@@ -122,16 +123,16 @@ class Dialing:
 
     def _heard(self, data: bytes, handles: "list[int]") -> None:
         verb, _, rest = data.partition(b" ")
-        if command := self._commands.get(verb):
-            command(rest, handles)
-        elif verb in (b"ok", b"no", b"answer"):
-            number, _, rest = rest.partition(b" ")
-            if number[:1] == b"s":
+        if verb in _ANSWERS:
+            word, _, rest = rest.partition(b" ")
+            if word[:1] == b"s":
                 self._loop.stirred = True
                 self.others(data)
-            elif reply := self._waiting.pop(int(number), None):
-                self._late.stop(int(number))
+            elif reply := self._waiting.pop(number := int(word), None):
+                self._late.stop(number)
                 reply(verb, rest, handles)
+        elif command := self._commands.get(verb):
+            command(rest, handles)
 
     def _given_up(self, number: int) -> None:
         if reply := self._waiting.pop(number, None):

@@ -193,16 +193,16 @@ class Flow:
 
 
 class Rights:
-    """What a connection is there by: an intent, and the name or address that was meant."""
+    """What a connection is there by: an intent, and the name or address that was meant.
 
-    __slots__ = ("host", "intent", "port", "protocol")
+    words: as a message names it.
+    """
+
+    __slots__ = ("host", "intent", "port", "protocol", "words")
 
     def __init__(self, intent: str, protocol: str, host: str, port: int) -> None:
         self.intent, self.protocol, self.host, self.port = intent, protocol, host, port
-
-    def words(self) -> bytes:
-        """As a message names it."""
-        return f"{self.protocol} {self.host} {self.port}".encode("ascii")
+        self.words = f"{protocol} {host} {port}".encode("ascii")
 
 
 class Pair:
@@ -222,18 +222,25 @@ class Pair:
         rights: Rights,
         over: "Callable[[Pair], object]",
     ) -> None:
-        """Both are from now on this one's to close. over: called once, when they are. Raises OSError."""
+        """Both are from now on this one's to close. over: called once, when they are."""
         self._loop, self._over = loop, over
         self.inside, self.outside, self.rights = inside, outside, rights
         self._flows: tuple[Flow, ...] = (Flow(inside, outside, pipes), Flow(outside, inside, pipes))
-        loop.watch(inside, _COMING, self._from_inside, self.reset)
-        loop.watch(outside, _COMING, self._from_outside, self.reset)
 
     def begin(self) -> None:
-        """Pass on what the app has sent already. Raises OSError."""
-        self._ready(select.EPOLLIN, 0)
-        if self._flows:
-            plain(self.outside)
+        """Pass on what the app has sent already, and from now on all that comes. Raises OSError.
+
+        The other side has something to do then, while the rest is done here.
+        """
+        try:
+            more = self._flows[0].pump()
+        except OSError:
+            self._fail()
+            return
+        self._loop.watch(self.outside, _COMING, self._from_outside, self.reset)
+        self._loop.watch(self.inside, _COMING, self._from_inside, self.reset)
+        plain(self.outside)
+        self._settle(more)
 
     def _from_inside(self, events: int) -> None:
         self._ready(events, 0)

@@ -24,9 +24,11 @@ class Listeners:
     __slots__ = ("_arrived", "_found", "_last", "_loop", "_paused", "_rest", "_room")
 
     def __init__(
-        self, loop: turns.Loop, arrived: "Callable[[_socket.socket], object]", room: "Callable[[], int]"
+        self, loop: turns.Loop, arrived: "Callable[[_socket.socket, Key], object]", room: "Callable[[], int]"
     ) -> None:
-        """arrived: gets each connection, to close; room: how many there may be besides those that are."""
+        """arrived: gets each connection, to close, and what was listened on; room: how many there may be besides those
+        that are.
+        """
         self._loop, self._arrived, self._room = loop, arrived, room
         self._found: dict[Key, _socket.socket] = {}
         self._last: dict[_socket.socket, int] = {}  # the turn in which a connection came
@@ -58,7 +60,7 @@ class Listeners:
             made.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEPORT, 1)  # beside the resolver, whose port is 53
             made.bind((address, port))
             made.listen(BACKLOG)
-            self._loop.watch(made, 0 if self._paused else turns.READ, lambda _e: self._accept(made), self._failed)
+            self._loop.watch(made, 0 if self._paused else turns.READ, lambda _e: self._accept(made, key), self._failed)
         except OSError:
             made.close()
             raise
@@ -70,7 +72,7 @@ class Listeners:
             self._last.pop(made, None)
             self._loop.forget(made)
 
-    def _accept(self, listener: _socket.socket) -> None:
+    def _accept(self, listener: _socket.socket, key: Key) -> None:
         number = self._loop.turns
         often = number - self._last.get(listener, -2) <= 1
         self._last[listener] = number
@@ -89,7 +91,7 @@ class Listeners:
                 continue  # that one was over before it was taken
             app = _socket.socket(listener.family, _STREAM, 0, handle)
             app.setblocking(False)
-            self._arrived(app)
+            self._arrived(app, key)
 
     def _failed(self) -> None:
         """A connection was no use; those after it may be."""

@@ -26,6 +26,9 @@ class Relay:
         self._rules, self._six, self._descriptors = found, six, descriptors
         self.loop = turns.Loop()
         self._asked = 0  # connections that wait for somebody's answer
+        # What was found for what always means the same, as long as the rules are these.
+        self._meanings: dict[listening.Key, tuple[rules.Connect, flows.Rights]] = {}
+        self._changes = found.changes
         commands = {b"in": self._in, b"drop": self._drop, b"rule": self._rule, b"count": self._count}
         self.dialing = dialing.Dialing(self.loop, channel, commands)
         self.connections = connections.Connections(self.loop, self.dialing, self._changed)
@@ -66,17 +69,29 @@ class Relay:
         if (family, _ANY[family], port) not in where and not (family == _socket.AF_INET6 and not self._six):
             where.listen((family, address, port))
 
-    def _arrived(self, app: _socket.socket) -> None:
+    def _arrived(self, app: _socket.socket, key: listening.Key) -> None:
         """The app has connected to something that is listened on."""
-        address, port = app.getsockname()[:2]
-        found = self._meant(app.family, address, port, "tcp")
-        if found is None and self._held(app, address, port):
-            return
-        if found is None:
-            self.dialing.hint(f"tried tcp {address} {port} not-granted".encode("ascii"))
-            flows.abort(self.loop, app)
-        else:
-            self.connections.arrived(app, *found, port)
+        if self._changes != self._rules.changes:
+            self._meanings.clear()
+            self._changes = self._rules.changes
+        known = self._meanings.get(key)
+        if known is None:
+            family, address, port = key
+            if address == _ANY[family]:
+                address = app.getsockname()[0]
+            known = self._known(family, address, port)
+            if known is None:
+                if not self._held(app, address, port):
+                    self.dialing.hint(f"tried tcp {address} {port} not-granted".encode("ascii"))
+                    flows.abort(self.loop, app)
+                return
+            if address == key[1] and self.stub.keeps(known[1].host):
+                self._meanings[key] = known
+        self.connections.arrived(app, *known)
+
+    def _known(self, family: int, address: str, port: int) -> "tuple[rules.Connect, flows.Rights] | None":
+        found = self._meant(family, address, port, "tcp")
+        return (found[0], flows.Rights(found[0].intent, "tcp", found[1], port)) if found else None
 
     def _held(self, app: _socket.socket, address: str, port: int) -> bool:
         """Whether somebody is asked about what the app has connected to, which then waits for the answer."""
@@ -87,9 +102,9 @@ class Relay:
 
         def answered(verb: bytes, _rest: bytes, _handles: "list[int]") -> None:
             self._asked -= 1
-            found = self._meant(app.family, address, port, "tcp") if verb == b"ok" else None
-            if found:
-                self.connections.arrived(app, *found, port)
+            known = self._known(app.family, address, port) if verb == b"ok" else None
+            if known:
+                self.connections.arrived(app, *known)
             else:
                 flows.abort(self.loop, app)
 
@@ -136,7 +151,7 @@ class Relay:
         for rights in (*self.connections.open(), *self.datagrams.open()):
             if rights.protocol == INWARD:
                 continue
-            words = rights.words().decode("ascii")
+            words = rights.words.decode("ascii")
             counts[words] = counts.get(words, 0) + 1
         rows = [f"{words} {many}" for words, many in counts.items()]
         self.dialing.tell(" ".join(["counted", *rows[:MOST_COUNTED]]).encode("ascii"))

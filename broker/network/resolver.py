@@ -45,7 +45,6 @@ class Resolver:
         return host, port
 
     def _asked(self, _events: int) -> None:
-        self.loop.stirred = True
         often = self.loop.turns - self._last <= 1
         self._last = self.loop.turns
         for _ in range(BATCH if often else 2):  # programs ask for both kinds of addresses at once
@@ -53,15 +52,23 @@ class Resolver:
                 data, sender = self._made.recvfrom(_SIZE)
             except BlockingIOError:
                 return
-            self._ask(data, sender)
+            again = self.stub.again(data, self.loop.now)
+            if again:
+                self._tell(again, sender)
+            else:
+                self._ask(data, sender)
+
+    def _tell(self, answer: bytes, sender: "tuple[str, int]") -> None:
+        try:
+            self._made.sendto(answer, sender)
+        except OSError:  # who asked does not read, or is gone
+            return
 
     def _ask(self, data: bytes, sender: "tuple[str, int]") -> None:
         def reply(answer: bytes) -> None:
-            try:
-                self._made.sendto(answer, sender)
-            except OSError:  # who asked does not read, or is gone
-                return
+            self._tell(answer, sender)
 
+        self.loop.stirred = True
         try:
             self.stub.ask(data, self.loop.now, reply)
         except (ValueError, IndexError):  # no query

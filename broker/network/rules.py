@@ -57,6 +57,8 @@ class Connect:
 
 def _prefix(host: str) -> "tuple[int, bytes, int] | None":
     address, _, bits = host.partition("/")
+    if ":" not in address and not address[-1:].isdigit():  # a name, as nearly all are
+        return None
     for family, size in ((_socket.AF_INET, 32), (_socket.AF_INET6, 128)):
         try:
             return family, _socket.inet_pton(family, address), int(bits or size)
@@ -78,12 +80,16 @@ class Listen:
 
 
 class Rules:
-    """All rules of one launch, in the plan's order. asks: those that give nothing before the user was asked."""
+    """All rules of one launch, in the plan's order. asks: those that give nothing before the user was asked.
 
-    __slots__ = ("asks", "connects", "internet", "listens", "resolves", "tools", "whose")
+    changes: how often they have changed, so that who remembers what they said knows when it is over.
+    """
+
+    __slots__ = ("asks", "changes", "connects", "internet", "listens", "resolves", "tools", "whose")
 
     def __init__(self, arguments: "Iterable[bytes]") -> None:
         """Raises ValueError or IndexError for what no compiler writes."""
+        self.changes = 0
         self.connects: list[Connect] = []
         self.asks: list[Connect] = []
         self.whose: dict[str, str] = {}  # the intents of ``resolve`` and ``internet``
@@ -127,6 +133,7 @@ class Rules:
         asked = [each for each in self.asks if each.same(made)]
         if made.prefix is not None and not asked:  # its route was to be made before the app began
             return False
+        self.changes += 1
         for each in asked:
             self.asks.remove(each)
         if not any(each.text == made.text for each in self.connects):
@@ -135,6 +142,7 @@ class Rules:
 
     def drop(self, intent: str, host: str = "", port: str = "", protocol: str = "") -> None:
         """Let no rule of the intent count any more, or none of it about that host, as the rule writes it, and port."""
+        self.changes += 1
         self.connects = [each for each in self.connects if not each.of(intent, host, port, protocol)]
         self.asks = [each for each in self.asks if not each.of(intent, host, port, protocol)]
         self.listens = [each for each in self.listens if each.intent != intent or host]

@@ -16,6 +16,7 @@ POOL = 512  # names below wildcards that have an address at a time
 KEPT = 10.0  # seconds: an address is not given to another name that soon
 HELD, WAITING = 64, 32  # names that wait for a person, and questions about one of them
 PATIENCE = 30.0  # seconds that a question waits for a person; programs wait no longer
+SAID, SAME = 64, 1.0  # answers that are remembered, and the seconds they are
 FORWARDED, UPSTREAM = 256, 10.0  # questions that wait for the host's resolvers, and the seconds they do
 TOLD, TRIED = 32, 512  # names of tries told to the dialer in a second, and remembered between
 _FIRST = 2  # the number before it is `lo`'s own
@@ -53,6 +54,8 @@ class Stub:
         self._used: dict[str, float] = {}
         self._free: list[int] = []
         self._looked: dict[str, float] = {}
+        self._said: dict[bytes, bytes] = {}  # without their numbers: questions about exact names, and the answers
+        self._since, self._changes = 0.0, 0
         self._held: dict[bytes, Held] = {}
         self._forwarded: dict[bytes, tuple[message.Query, Reply, bool, float]] = {}
         self._tried: dict[str, int] = {}
@@ -82,6 +85,10 @@ class Stub:
         """The name that has the n-th made-up address; empty for none."""
         return self._names[number] if 0 <= number < len(self._names) else ""
 
+    def keeps(self, name: str) -> bool:
+        """Whether a name has its address for good."""
+        return name in self._numbers
+
     def target(self, number: int, port: int, protocol: str) -> "tuple[rules.Connect, str] | None":
         """The rule and the name that the n-th made-up address stands for."""
         name = self.name(number)
@@ -92,6 +99,14 @@ class Stub:
             self._pool[name] = self._pool.pop(name)
             self._used[name] = self._now
         return rule, name
+
+    def again(self, data: bytes, now: float) -> bytes:
+        """The answer to a message that was answered a moment ago, under the same rules; empty where it was not."""
+        if now - self._since >= SAME or self._changes != self._rules.changes:
+            self._said.clear()
+            self._since, self._changes = now, self._rules.changes
+        said = self._said.get(data[2:])
+        return data[:2] + said if said else b""
 
     def ask(self, data: bytes, now: float, reply: "Reply", stream: bool = False) -> None:
         """Answer one message, now or later. stream: it came over TCP, so that the answer may have any length."""
@@ -105,7 +120,10 @@ class Stub:
             reply(message.answer(query, message.REFUSED))
         else:
             if any(self._rules.of_name(query.name)):
-                reply(self._known(query))
+                answer = self._known(query)
+                if query.name in self._numbers and len(self._said) < SAID:
+                    self._said[data[2:]] = answer[2:]
+                reply(answer)
             elif self._rules.asking(query.name) is not None:
                 self._hold(query, reply)
             else:

@@ -88,4 +88,6 @@ class Tries:
 
 def _plain(word: str) -> str:
     """What the app can choose of a line stays one word of it."""
+    if len(word) <= _LONGEST and _PLAIN.issuperset(word):
+        return word
     return "".join(char if char in _PLAIN else "?" for char in word[:_LONGEST])

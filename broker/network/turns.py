@@ -141,28 +141,33 @@ class Loop:
         self.turns += 1
         for handle, events in found:
             if known := self._handlers.get(handle):
-                _kept(known[0], known[1], events)
+                try:
+                    known[0](events)
+                except Exception:  # whatever the app brought about
+                    _kept(known[1])
         if self._busy:
             busy, self._busy = self._busy, {}
             for part in busy:
-                _kept(part.move, part.reset)
-        self._settle()
+                try:
+                    part.move()
+                except Exception:  # as above
+                    _kept(part.reset)
+        while self._closing:
+            self._closing.pop().close()
 
     def _wait(self, seconds: float) -> float:
         """How long nothing but a socket can be a reason to go on."""
         if self.tick and (self.stirred or (self._due is not None and self._due <= self.now)):
             self.stirred = False
             self._due = self.tick(self.now)
-        waits = [wait for each in list(self.patience) if (wait := each.next()) >= 0] if self.patience else []
+        if not self.patience and self._due is None:
+            return seconds
+        waits = [wait for each in list(self.patience) if (wait := each.next()) >= 0]
         if self._due is not None:
             waits.append(max(0, self._due - self.now) + _TICK)
         if seconds >= 0:
             waits.append(seconds)
         return min(waits, default=-1)
-
-    def _settle(self) -> None:
-        while self._closing:
-            self._closing.pop().close()
 
     def run(self) -> None:
         """Take turns until ``ended``."""
@@ -174,16 +179,14 @@ class Loop:
         for handle in list(self._handlers):
             self._poll.unregister(handle)
         self._handlers.clear()
-        self._settle()
+        while self._closing:
+            self._closing.pop().close()
         self._poll.close()
 
 
-def _kept(call: "Callable[..., object]", failed: "Callable[[], object]", *words: int) -> None:
-    """Call something; what it raises is the end of its part, and of nothing else."""
+def _kept(failed: "Callable[[], object]") -> None:
+    """What something raised is the end of its part, and of nothing else."""
     try:
-        call(*words)
-    except Exception:  # whatever the app brought about
-        try:
-            failed()
-        except Exception:  # there is nothing left to do for it
-            return
+        failed()
+    except Exception:  # there is nothing left to do for it
+        return
